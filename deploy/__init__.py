@@ -1,0 +1,1 @@
+"""How it runs: settings, roles, command line, observing."""

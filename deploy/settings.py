@@ -1,0 +1,54 @@
+"""Every setting of Pulse; the only place that reads the environment. The README's table is compared with this model."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def split_list(value: object) -> object:
+    """'a, b' is two items; anything but text passes."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split_list)]
+
+
+class Settings(BaseSettings):
+    """Read from PULSE_… variables; all problems are reported at once as one ValidationError."""
+
+    model_config = SettingsConfigDict(env_prefix="PULSE_", extra="ignore", frozen=True)
+
+    listen: str = Field("127.0.0.1:8000", description="Address and port to serve on")
+    data: Path = Field(Path("./data"), description="Folder of the embedded parts")
+    log_url: str = Field("", description="The event log; default `sqlite:///{data}/log.db`")
+    warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
+    control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")
+    limits_url: str = Field("memory://", description="Where request limits are counted")
+    collect_limit: int = Field(0, ge=0, description="Events a second per site, 0 is none")
+    collect_address_limit: int = Field(100, ge=0, description="Records a second per client address, 0 is none")
+    trusted_proxies: Networks = Field((), description="Networks whose `X-Forwarded-For` is believed, with commas")
+    plan: Literal["free", "pro", "enterprise"] = Field("pro", description="Plan of an organisation made without one")
+    geo: str = Field("", description="MMDB file or folder, or `off`; default `{data}/geo`")
+    log_budget: int = Field(10 * 1024**3, ge=2**20, description="Bytes the event log may take on disk")
+    warehouse_budget: int = Field(0, ge=0, description="Bytes the warehouse may take, 0 is all but 1 GiB of the disk")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+
+    @property
+    def log(self) -> str:
+        """URL of the event log with its default."""
+        return self.log_url or f"sqlite:///{self.data.resolve()}/log.db"
+
+    @property
+    def warehouse(self) -> str:
+        """URL of the warehouse with its default."""
+        return self.warehouse_url or f"chdb:///{self.data.resolve()}/warehouse"
+
+    @property
+    def control(self) -> str:
+        """URL of the control plane with its default."""
+        return self.control_url or f"sqlite:///{self.data.resolve()}/control.db"

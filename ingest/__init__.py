@@ -1,0 +1,1 @@
+"""From a page to a row: collector, event log, enriching consumer, writer."""

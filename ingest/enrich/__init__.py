@@ -1,0 +1,1 @@
+"""Enrichment: what the consumer adds to events, column by column."""

@@ -1,0 +1,1 @@
+"""The promises between the parts: event lines, warehouse tables, control-plane tables, the public contract."""

@@ -1,0 +1,1 @@
+"""Schema of the control plane: tables, migrations and how to open it."""

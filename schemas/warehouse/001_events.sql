@@ -1,0 +1,137 @@
+-- One row an event: what the collector accepted and the consumer enriched. Raw events are the truth; every figure is a
+-- function of them. No column is Nullable: empty text and zero mean "none".
+-- Order: a visitor's local day lies together, in event time, then in log order.
+CREATE TABLE IF NOT EXISTS events
+(
+    site_id UInt32,
+    local_date Date,                     -- calendar date in the site's timezone when the event was received
+    visitor_id UInt64,
+    ts DateTime64(3, 'UTC'),             -- event time, skew-corrected
+    _log UInt16,                         -- number of the log in the control plane
+    _partition UInt16,
+    _offset UInt64,                      -- position of the block in the log partition
+    _place UInt32,                       -- place of the line in the block, from 0
+    received DateTime64(3, 'UTC'),
+    event_id UInt64 TTL toDateTime(received) + if(ingest, toIntervalDay(20000), toIntervalHour(48)),  -- 64-bit hash, 0 is none
+    ingest Bool,
+    name LowCardinality(String),         -- pageview, engagement or the custom event's name
+    interactive Bool,
+    identified Bool,                     -- visitor_id comes from user_id
+    bot LowCardinality(String),          -- empty is a person, else ua, datacenter, spam-referrer, rule
+    hostname LowCardinality(String),
+    pathname String,
+    title String,
+    referrer String,                     -- URL without scheme, www., query and fragment
+    referrer_source LowCardinality(String),
+    channel LowCardinality(String),
+    utm_source LowCardinality(String),
+    utm_medium LowCardinality(String),
+    utm_campaign LowCardinality(String),
+    utm_content LowCardinality(String),
+    utm_term LowCardinality(String),
+    click_id LowCardinality(String),     -- the parameter's name (gclid, fbclid ...), never its value
+    country LowCardinality(String),      -- ISO 3166-1 alpha-2
+    region LowCardinality(String),
+    city LowCardinality(String),
+    device_type LowCardinality(String),
+    browser LowCardinality(String),
+    browser_version LowCardinality(String),
+    os LowCardinality(String),
+    os_version LowCardinality(String),
+    language LowCardinality(String),
+    screen LowCardinality(String),       -- screen class
+    timezone LowCardinality(String),     -- the browser's
+    engaged_ms UInt32,                   -- of engagement
+    scroll_depth Int16,                  -- of engagement, 0..100; -1 is unknown
+    revenue_amount Decimal(18, 4),
+    revenue_currency LowCardinality(String),
+    props Map(LowCardinality(String), String),
+    PROJECTION marks
+    (
+        SELECT _log, _partition, toYYYYMM(local_date), max((_offset, _place))
+        GROUP BY _log, _partition, toYYYYMM(local_date)
+    )
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(local_date)
+ORDER BY (site_id, local_date, visitor_id, ts, _log, _partition, _offset, _place)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 0,
+    lightweight_mutation_projection_mode = 'rebuild';
+
+-- The highest (offset, place) that has landed per log partition and month, where rows were deleted afterwards: whoever
+-- deletes writes the mark first; the consumer takes the higher of this and the projection.
+CREATE TABLE IF NOT EXISTS marks
+(
+    _log UInt16,
+    _partition UInt16,
+    month UInt32,                        -- toYYYYMM(local_date)
+    _offset UInt64,
+    _place UInt32
+)
+ENGINE = MergeTree
+ORDER BY (_log, _partition, month)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What came in, from the headers of consumed blocks, keyed by position: a replay writes the same rows again and FINAL
+-- shows one. An empty reason counts every received record, another reason those refused for it.
+-- Written last of a batch: the highest _offset per partition says what has been consumed.
+CREATE TABLE IF NOT EXISTS receipts
+(
+    site_id UInt32,
+    hour DateTime('UTC'),                -- hour of receipt
+    _log UInt16,
+    _partition UInt16,
+    _offset UInt64,
+    reason LowCardinality(String),
+    records UInt32
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(hour)
+ORDER BY (site_id, hour, _log, _partition, _offset, reason)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Events that were not stored because the same event id is stored at another position. Keyed by position.
+CREATE TABLE IF NOT EXISTS duplicates
+(
+    site_id UInt32,
+    hour DateTime('UTC'),                -- hour of receipt
+    _log UInt16,
+    _partition UInt16,
+    _offset UInt64,
+    _place UInt32
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(hour)
+ORDER BY (site_id, hour, _log, _partition, _offset, _place)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Lines that could not be read, keyed by position; the bytes stay in the log's dead partition at dead_offset.
+CREATE TABLE IF NOT EXISTS dead_letters
+(
+    site_id UInt32,                      -- 0 is unknown
+    hour DateTime('UTC'),                -- hour of receipt
+    _log UInt16,
+    _partition UInt16,
+    _offset UInt64,
+    _place UInt32,
+    reason String,
+    dead_offset UInt64,
+    retried Bool,                        -- true: appended to the log again, so it counts no more
+    version UInt32
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(hour)
+ORDER BY (site_id, hour, _log, _partition, _offset, _place)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Counts whose rows were deleted (retention, deletion of a site), per hour of receipt.
+CREATE TABLE IF NOT EXISTS erased
+(
+    site_id UInt32,
+    hour DateTime('UTC'),
+    records UInt64,
+    bots UInt64
+)
+ENGINE = SummingMergeTree
+ORDER BY (site_id, hour)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,149 @@
+"""The one door to the warehouse: a small pool of clickhouse-connect clients used in threads.
+
+`chdb:///absolute/path` runs the engine in this process (one process a folder). The same SQL and the same code will
+serve `clickhouse://…`. Every handle gets the settings of `PINNED`, and they are read back before it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pyarrow as pa
+    from clickhouse_connect.driver.client import Client
+
+T = TypeVar("T")
+DATABASE = "pulse"
+
+# Defaults of ClickHouse 26.9 that would break exactly-once or split one insert into several parts (DESIGN.md 4).
+PINNED: Mapping[str, int | str] = {
+    "async_insert": 0,
+    "insert_deduplicate": 0,
+    "deduplicate_insert": "disable",
+    "max_insert_threads": 1,
+    "max_insert_block_size": 2_000_000,
+    "min_insert_block_size_rows": 0,
+    "min_insert_block_size_bytes": 0,
+}
+OVER_LIMIT = frozenset({159, 160, 241, 307})  # TIMEOUT_EXCEEDED, TOO_SLOW, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES
+
+
+class WarehouseError(Exception):
+    """The warehouse refused or failed. The message is for the log, never for a client."""
+
+
+class WarehouseLimitError(WarehouseError):
+    """A query went over its time or memory limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may take: seconds, bytes of memory."""
+
+    seconds: float = 30.0
+    memory: int = 2 * 1024**3
+
+    def to_settings(self) -> dict[str, int | float]:
+        """As settings that go with the query."""
+        return {"max_execution_time": self.seconds, "max_memory_usage": self.memory}
+
+
+class Warehouse:
+    """A pool of `size` client handles, each used by one thread at a time."""
+
+    def __init__(self, url: str, size: int = 4) -> None:
+        """Open the engine and make our database if it is not there; raise WarehouseError when it cannot be had."""
+        self._url = url
+        self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
+        self._size = size
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="warehouse")
+        with _as_warehouse_error():
+            first = _connect(url, "default")
+            first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+            first.close()
+            for _ in range(size):
+                self._clients.put(_pinned(_connect(url, DATABASE)))
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, limits: Limits | None = None
+    ) -> pa.Table:
+        """Run a SELECT and give its columns. Parameters are bound by the server ({name:Type}), never pasted."""
+        settings = (limits or Limits()).to_settings()
+        return await self._run(lambda client: client.query_arrow(sql, dict(parameters or {}), settings=settings))
+
+    async def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert all rows as one block; raise WarehouseError unless the engine says it wrote exactly as many."""
+        if not rows.num_rows:
+            return
+        written = await self._run(lambda client: client.insert_arrow(table, rows).written_rows)
+        if written != rows.num_rows:
+            message = f"{table}: sent {rows.num_rows} rows, {written} were written"
+            raise WarehouseError(message)
+
+    async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Run a statement that answers nothing (DDL, ALTER, OPTIMIZE)."""
+        await self._run(lambda client: client.command(sql, dict(parameters or {})))
+
+    async def ping(self) -> None:
+        """Return if the engine answers, else raise WarehouseError."""
+        await self._run(lambda client: client.command("SELECT 1"))
+
+    async def close(self) -> None:
+        """Wait for what runs, then close every handle; the engine lets go of its folder."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True)
+        for _ in range(self._size):
+            self._clients.get_nowait().close()
+
+    async def _run(self, call: Callable[[Client], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, call)
+
+    def _call(self, call: Callable[[Client], T]) -> T:
+        client = self._clients.get()
+        try:
+            with _as_warehouse_error():
+                return call(client)
+        finally:
+            self._clients.put(client)
+
+
+def _connect(url: str, database: str) -> Client:
+    path = url.removeprefix("chdb:///")
+    if path == url:
+        message = f"warehouse URL {url!r}: only chdb:///folder (four slashes: an absolute path) is known"
+        raise WarehouseError(message)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return clickhouse_connect.get_client(interface="chdb", path=path, database=database)
+
+
+def _pinned(client: Client) -> Client:
+    for name, value in PINNED.items():
+        client.set_client_setting(name, value)
+    names = {"names": list(PINNED)}
+    rows = client.query(
+        "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}", names
+    ).result_rows
+    wrong = {name: value for name, value in rows if str(PINNED[name]) != value}
+    if wrong or len(rows) != len(PINNED):
+        message = f"settings that do not hold in the warehouse: {wrong or set(PINNED) - {name for name, _ in rows}}"
+        raise WarehouseError(message)
+    return client
+
+
+@contextmanager
+def _as_warehouse_error() -> Iterator[None]:
+    try:
+        yield
+    except ClickHouseError as error:
+        kind = WarehouseLimitError if getattr(error, "code", None) in OVER_LIMIT else WarehouseError
+        raise kind(str(error)) from error
