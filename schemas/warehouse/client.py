@@ -62,7 +62,7 @@ class Limits:
 class Warehouse:
     """A pool of `size` client handles, each used by one thread at a time."""
 
-    def __init__(self, url: str, size: int = 4) -> None:
+    def __init__(self, url: str, size: int = 4, database: str = DATABASE) -> None:
         """Open the engine and make our database if it is not there; raise WarehouseError when it cannot be had."""
         self._url = url
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
@@ -70,10 +70,10 @@ class Warehouse:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="warehouse")
         with _as_warehouse_error():
             first = _connect(url, "default")
-            first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+            first.command(f"CREATE DATABASE IF NOT EXISTS {database}")
             first.close()
             for _ in range(size):
-                self._clients.put(_pinned(_connect(url, DATABASE)))
+                self._clients.put(_pinned(_connect(url, database)))
 
     async def query(
         self, sql: str, parameters: Mapping[str, object] | None = None, limits: Limits | None = None

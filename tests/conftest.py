@@ -1,0 +1,46 @@
+"""What tests share: one warehouse engine for the whole run (it allows one folder a process), a database a test."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from schemas.control.connect import migrate_control, open_control
+from schemas.warehouse.client import Warehouse
+from schemas.warehouse.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engine_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of the one embedded engine of this process."""
+    return f"chdb:///{tmp_path_factory.mktemp('engine')}"
+
+
+@pytest.fixture
+async def warehouse(engine_url: str) -> AsyncIterator[Warehouse]:
+    """A migrated, empty warehouse in a database of its own."""
+    database = f"test_{next(numbers)}"
+    warehouse = Warehouse(engine_url, size=2, database=database)
+    await migrate(warehouse)
+    yield warehouse
+    await warehouse.command(f"DROP DATABASE {database} SYNC")
+    await warehouse.close()
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """A migrated, empty control plane."""
+    engine = open_control(f"sqlite:///{tmp_path}/control.db")
+    await migrate_control(engine)
+    yield engine
+    await engine.dispose()

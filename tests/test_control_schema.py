@@ -1,0 +1,24 @@
+"""The migrations of the control plane make exactly the tables that the code knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from schemas.control.connect import migrate_control
+from schemas.control.tables import metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def test_migrations_make_the_tables_of_the_code(control: AsyncEngine) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    await migrate_control(control)  # a second time changes nothing
+    async with control.connect() as connection:
+        assert await connection.run_sync(differences) == []
