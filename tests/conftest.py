@@ -44,3 +44,17 @@ async def control(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     await migrate_control(engine)
     yield engine
     await engine.dispose()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--no-skips` is how scripts/test and CI run."""
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test is not a passed one."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("a test was skipped: --no-skips makes that a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
