@@ -1,0 +1,57 @@
+"""Logs: for people on a terminal, JSON lines otherwise; the request id stands in all that a request causes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+# What must never stand in a log, whoever passes it: addresses, keys, what identifies a visitor.
+SECRET_FIELDS = frozenset(
+    {"address", "ip", "key", "site_key", "token", "user_id", "user_agent", "authorization", "salt"}
+)
+
+
+def configure_logs(level: str) -> None:
+    """Send all logs, ours and the libraries', to standard error in one form."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+    ]
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *_to_text()],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_to_text()],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def hide_secrets(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Take out the fields that no log may hold."""
+    return {name: value for name, value in fields.items() if name not in SECRET_FIELDS}
+
+
+def _to_text() -> list[Processor]:
+    if sys.stderr.isatty():
+        return [structlog.dev.ConsoleRenderer()]
+    return [
+        structlog.processors.dict_tracebacks,
+        structlog.processors.JSONRenderer(serializer=lambda fields, **_: orjson.dumps(fields, default=str).decode()),
+    ]

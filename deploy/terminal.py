@@ -1,0 +1,87 @@
+"""How commands speak: a table for people, one JSON object with --json, one clear line when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else")]
+
+Cell = str | int | float | bool | None
+output = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to; the message is the one line that the user sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Prints results in the form that was asked for."""
+
+    as_json: bool
+
+    def show(self, result: Mapping[str, object], text: str = "") -> None:
+        """One thing: `text` for people (else a line a field), or all of `result` as JSON."""
+        if self.as_json:
+            print_json(result)
+        elif text:
+            output.print(text, soft_wrap=True, markup=False)
+        else:
+            for name, value in result.items():
+                output.print(f"{name}: {value}", soft_wrap=True, markup=False)
+
+    def show_rows(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """A list: a table for people, `{name: rows}` as JSON."""
+        if self.as_json:
+            print_json({name: rows})
+            return
+        if not rows:
+            output.print(f"no {name}")
+            return
+        table = Table(*rows[0], box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*(to_cell(value) for value in row.values()))
+        output.print(table)
+
+
+def print_json(result: Mapping[str, object]) -> None:
+    """One JSON object and a line end on standard output."""
+    sys.stdout.write(orjson.dumps(result, default=str).decode() + "\n")
+
+
+def to_cell(value: object) -> str:
+    """A cell of a table."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+
+
+def read_settings() -> Settings:
+    """The settings, or all that is wrong with them at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [f"PULSE_{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
+        raise CommandError("; ".join(problems)) from error
+
+
+def run(work: Coroutine[object, object, T]) -> T:
+    """Run a command's work; an interrupt ends it with exit code 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
