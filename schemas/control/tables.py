@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -9,14 +12,39 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    TypeDecorator,
+    text,
 )
 
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
 metadata = MetaData()
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime in UTC both ways; SQLite by itself would forget the offset."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (inherited)
+        """Store UTC; a naive datetime is a fault (ValueError)."""
+        if value is not None and value.tzinfo is None:
+            message = f"{value} has no time zone"
+            raise ValueError(message)
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (inherited)
+        """Read UTC."""
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 organisations = Table(
     "organisations",
@@ -24,7 +52,9 @@ organisations = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(200), nullable=False),
     Column("plan", String(20), nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("requests_per_minute", Integer),  # of an enterprise plan; null is without end
+    Column("requests_per_day", Integer),  # of an enterprise plan; null is without end
+    Column("created_at", Instant, nullable=False),
 )
 
 projects = Table(
@@ -33,7 +63,7 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("organisation_id", ForeignKey("organisations.id"), nullable=False, index=True),
     Column("name", String(200), nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Instant, nullable=False),
 )
 
 # A site has a twin with `sandbox` true: its sk_test_ key collects there and ak_test_ keys see only such sites.
@@ -54,8 +84,17 @@ sites = Table(
     Column("excluded_addresses", JSON, nullable=False),  # list of addresses and networks
     Column("retention_months", Integer),  # whole months to keep, null is for ever
     Column("visitor_key", LargeBinary(32), nullable=False),  # keys the ids of identified visitors, never changes
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("deleted_at", DateTime(timezone=True)),
+    Column("created_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+    Index(
+        "one_site_a_domain",
+        "project_id",
+        "domain",
+        "sandbox",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
 )
 
 keys = Table(
@@ -68,10 +107,10 @@ keys = Table(
     Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, hexadecimal
     Column("hint", String(24), nullable=False),  # first characters, to recognise it by
     Column("scopes", JSON, nullable=False),  # list of read, ingest
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("expires_at", DateTime(timezone=True)),
-    Column("revoked_at", DateTime(timezone=True)),
-    Column("last_used_at", DateTime(timezone=True)),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Column("last_used_at", Instant),
     Column("replaced_by", ForeignKey("keys.id")),  # rotation: the old key lives until expires_at
 )
 
@@ -81,7 +120,7 @@ salts = Table(
     Column("day", Date, primary_key=True),  # calendar date of the visitors' local days
     Column("salt", LargeBinary(16), nullable=False),
     Column("backfill", Boolean, nullable=False),  # made for an old date, for events sent with an ingest key
-    Column("last_used_at", DateTime(timezone=True), nullable=False),
+    Column("last_used_at", Instant, nullable=False),
 )
 
 logs = Table(
@@ -89,7 +128,7 @@ logs = Table(
     metadata,
     Column("id", Integer, primary_key=True),  # the _log of warehouse rows
     Column("identity", String(200), nullable=False, unique=True),  # EventLog.identity
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Instant, nullable=False),
 )
 
 stream_tokens = Table(
@@ -97,7 +136,7 @@ stream_tokens = Table(
     metadata,
     Column("digest", String(64), primary_key=True),  # SHA-256 of the token, hexadecimal
     Column("key_id", ForeignKey("keys.id"), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", Instant, nullable=False),
 )
 
 facts = Table(
