@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import secrets
 import string
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import orjson
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from query_api.question import Problem
+
 log = structlog.get_logger()
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -39,14 +40,6 @@ REQUEST_ID_HEADER = "X-Request-Id"
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 10
 SERVER_FAULT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a request: the parameter's name and a sentence that says what to do."""
-
-    field: str
-    message: str
 
 
 class ApiError(Exception):

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
 # secure_delete overwrites what is deleted: a destroyed salt must not be found in the file.
@@ -35,6 +35,11 @@ async def migrate_control(engine: AsyncEngine) -> None:
     """Apply the migrations that are missing; safe to call by several processes at once."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade)
+
+
+async def take_write_lock(connection: AsyncConnection) -> None:
+    """Begin the transaction as the only writer, so that what is read next stays true until it ends."""
+    await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _upgrade(connection: Connection) -> None:
