@@ -74,7 +74,8 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- What came in, from the headers of consumed blocks, keyed by position: a replay writes the same rows again and FINAL
 -- shows one. An empty reason counts every received record, another reason those refused for it.
--- Written last of a batch: the highest _offset per partition says what has been consumed.
+-- Written last of a batch: the highest _offset per partition says what has been consumed. Every consumed block has a
+-- row (site 0 and no records where it counts nothing). Not partitioned, so that one insert is one part: all or nothing.
 CREATE TABLE IF NOT EXISTS receipts
 (
     site_id UInt32,
@@ -86,7 +87,6 @@ CREATE TABLE IF NOT EXISTS receipts
     records UInt32
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(hour)
 ORDER BY (site_id, hour, _log, _partition, _offset, reason)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
@@ -101,11 +101,12 @@ CREATE TABLE IF NOT EXISTS duplicates
     _place UInt32
 )
 ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(hour)
 ORDER BY (site_id, hour, _log, _partition, _offset, _place)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Lines that could not be read, keyed by position; the bytes stay in the log's dead partition at dead_offset.
+-- A retried one was appended to the log again at (retry_partition, retry_offset): from the moment when that position
+-- has been consumed it counts no more as dead-lettered.
 CREATE TABLE IF NOT EXISTS dead_letters
 (
     site_id UInt32,                      -- 0 is unknown
@@ -116,22 +117,53 @@ CREATE TABLE IF NOT EXISTS dead_letters
     _place UInt32,
     reason String,
     dead_offset UInt64,
-    retried Bool,                        -- true: appended to the log again, so it counts no more
+    retried Bool,
+    retry_partition UInt16,
+    retry_offset UInt64,
     version UInt32
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMM(hour)
 ORDER BY (site_id, hour, _log, _partition, _offset, _place)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Counts whose rows were deleted (retention, deletion of a site), per hour of receipt.
+-- A batch of several months, written before its first row: positions [begin, end) of every log partition in order. Its
+-- months land one after the other, so after a crash among them exactly the same batch is made again.
+CREATE TABLE IF NOT EXISTS batches
+(
+    _log UInt16,
+    begins Array(UInt64),
+    ends Array(UInt64),
+    made DateTime('UTC') DEFAULT now()
+)
+ENGINE = MergeTree
+ORDER BY (_log, made)
+TTL made + INTERVAL 30 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Counts whose rows were deleted (retention, deletion of a site), per hour of receipt. Keyed by the erasure, so that a
+-- repeated write changes nothing: read it with FINAL.
 CREATE TABLE IF NOT EXISTS erased
 (
     site_id UInt32,
     hour DateTime('UTC'),
+    erasure UInt64,                      -- epoch milliseconds at which it began
     records UInt64,
     bots UInt64
 )
-ENGINE = SummingMergeTree
-ORDER BY (site_id, hour)
+ENGINE = ReplacingMergeTree
+ORDER BY (site_id, hour, erasure)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- Erasures under way, counted before the first row is deleted; what a crash leaves here is finished at the next start.
+CREATE TABLE IF NOT EXISTS erasing
+(
+    erasure UInt64,
+    site_id UInt32,
+    month UInt32,                        -- toYYYYMM(local_date)
+    hour DateTime('UTC'),
+    records UInt64,
+    bots UInt64
+)
+ENGINE = MergeTree
+ORDER BY (erasure, site_id, month, hour)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1

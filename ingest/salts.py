@@ -1,0 +1,131 @@
+"""Salts: the random bytes of each calendar date that make its visitor ids, and their destruction.
+
+A date's salt is a row of the control plane, made two days ahead, so that several consumers use one. It is kept until
+72 h after the date has ended everywhere and while the log may hold an unconsumed event of it. Then nothing can compute
+a visitor id of that date any more.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from schemas.control.tables import salts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from sqlalchemy.dialects.sqlite import Insert
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+EPOCH = date(1970, 1, 1)
+SALT_BYTES = 16
+DAYS_AHEAD = 2
+EARLIEST_ZONE, LATEST_ZONE = 14 * HOUR, 12 * HOUR  # a date begins at UTC+14 and ends at UTC-12
+KEPT_AFTER_END = 72 * HOUR
+LATE = 48 * HOUR
+TOUCH_EVERY = HOUR // 6
+DAYS_AT_ONCE = 1000
+
+
+def end_of_date(day: date) -> int:
+    """The instant (epoch ms) at which the date has ended everywhere."""
+    return ((day - EPOCH).days + 1) * DAY + LATEST_ZONE
+
+
+def days_in_use(now: int) -> list[date]:
+    """Every date that has a salt of its own at `now`: from 72 h after its end back to two days before it begins."""
+    first = (now - LATEST_ZONE - KEPT_AFTER_END) // DAY
+    last = (now + EARLIEST_ZONE) // DAY + DAYS_AHEAD
+    return [EPOCH + timedelta(days=number) for number in range(first, last + 1)]
+
+
+def cut(days: Sequence[date]) -> Iterable[Sequence[date]]:
+    """Cut into pieces that fit into one statement."""
+    return (days[start : start + DAYS_AT_ONCE] for start in range(0, len(days), DAYS_AT_ONCE))
+
+
+class Salts:
+    """Reads, makes ahead and destroys salts. What was read is remembered until the next `destroy`."""
+
+    def __init__(self, control: AsyncEngine, clock: Callable[[], int]) -> None:
+        self._control = control
+        self._clock = clock
+        self._known: dict[date, bytes] = {}
+        self._touched: dict[date, int] = {}
+
+    async def make_ahead(self) -> None:
+        """Make the salts of every date in use that has none; one made for a backfill becomes the date's own."""
+        days = days_in_use(self._clock())
+        async with self._control.begin() as connection:
+            await connection.execute(self._insert(days, backfill=False))
+            await connection.execute(
+                update(salts).where(salts.c.day.in_(days), salts.c.backfill).values(backfill=False)
+            )
+
+    async def read(self, days: Collection[date], backfill: Collection[date]) -> Mapping[date, bytes]:
+        """Give the salts of `days` that there are; those of `backfill` are made if they are missing.
+
+        `backfill` are the days among them of events sent with an ingest key. A day that is absent from the answer has
+        no salt (yet, or any more): wait or give up, never invent one.
+        """
+        missing = set(days) - self._known.keys()
+        old = set(backfill) - set(days_in_use(self._clock()))
+        if missing or old:
+            await self._read_rows(missing, old)
+        return {day: self._known[day] for day in days if day in self._known}
+
+    async def destroy(self, oldest_unconsumed: int) -> list[date]:
+        """Destroy the salts whose time is over and name their dates; nothing of them stays in the file or its journal.
+
+        `oldest_unconsumed` is the receipt time (epoch ms) of the oldest event that is not in the warehouse, now if all
+        are. Safe to repeat: what a crash or a reader kept in the journal goes the next time.
+        """
+        now = self._clock()
+        first = days_in_use(now)[0]
+        oldest_day = EPOCH + timedelta(days=(oldest_unconsumed - LATE - LATEST_ZONE) // DAY)
+        unused_since = datetime.fromtimestamp((now - KEPT_AFTER_END) / 1000, UTC)
+        over = or_(
+            and_(~salts.c.backfill, salts.c.day < min(first, oldest_day)),
+            and_(salts.c.backfill, salts.c.last_used_at < unused_since),
+        )
+        async with self._control.begin() as connection:
+            gone = (await connection.scalars(delete(salts).where(over).returning(salts.c.day))).all()
+        self._known.clear()
+        self._touched.clear()
+        await self._empty_journal()
+        return sorted(gone)
+
+    async def _read_rows(self, missing: set[date], backfill: set[date]) -> None:
+        now = self._clock()
+        due = [day for day in backfill if now - self._touched.get(day, 0) >= TOUCH_EVERY]
+        async with self._control.begin() as connection:
+            for days in cut(due):
+                used = datetime.fromtimestamp(now / 1000, UTC)
+                await connection.execute(self._insert(days, backfill=True))
+                await connection.execute(update(salts).where(salts.c.day.in_(days)).values(last_used_at=used))
+            for days in cut(sorted(missing)):
+                rows = await connection.execute(select(salts.c.day, salts.c.salt).where(salts.c.day.in_(days)))
+                self._known.update({row.day: row.salt for row in rows})
+        self._touched.update(dict.fromkeys(due, now))
+
+    def _insert(self, days: Collection[date], *, backfill: bool) -> Insert:
+        made = datetime.fromtimestamp(self._clock() / 1000, UTC)
+        rows = [
+            {"day": day, "salt": secrets.token_bytes(SALT_BYTES), "backfill": backfill, "last_used_at": made}
+            for day in days
+        ]
+        return insert(salts).values(rows).on_conflict_do_nothing()
+
+    async def _empty_journal(self) -> None:
+        if self._control.dialect.name != "sqlite":
+            return
+        async with self._control.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

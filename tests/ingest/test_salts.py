@@ -1,0 +1,133 @@
+"""Salts: made ahead, kept as long as an event may need them, then gone from every file."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ingest.salts import DAY, HOUR, Salts, days_in_use, end_of_date
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+NOON = 1_795_262_400_000  # 2026-11-21T12:00Z
+TODAY = date(2026, 11, 21)
+OLD = date(2019, 2, 3)
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self, now: int = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        """Epoch milliseconds."""
+        return self.now
+
+
+def files_of(control: AsyncEngine) -> bytes:
+    """Every byte of the control plane's file and its journals."""
+    path = Path(str(control.url.database))
+    return b"".join(found.read_bytes() for found in path.parent.glob(f"{path.name}*"))
+
+
+def test_dates_in_use_reach_from_72_hours_after_their_end_to_two_days_ahead() -> None:
+    days = days_in_use(NOON)
+    assert days[0] == date(2026, 11, 18)
+    assert days[-1] == date(2026, 11, 24)
+    assert end_of_date(days[0]) + 72 * HOUR > NOON >= end_of_date(date(2026, 11, 17)) + 72 * HOUR
+
+
+async def test_consumers_of_one_control_plane_use_one_salt(control: AsyncEngine) -> None:
+    first, second = Salts(control, Clock()), Salts(control, Clock())
+    await first.make_ahead()
+    await second.make_ahead()
+    ours = await first.read({TODAY}, set())
+    assert len(ours[TODAY]) == 16
+    assert await second.read({TODAY}, set()) == ours
+
+
+async def test_each_date_has_a_salt_of_its_own(control: AsyncEngine) -> None:
+    salts = Salts(control, Clock())
+    await salts.make_ahead()
+    found = await salts.read(days_in_use(NOON), set())
+    assert len(set(found.values())) == len(days_in_use(NOON))
+
+
+async def test_no_salt_is_made_for_an_old_date_of_a_public_event(control: AsyncEngine) -> None:
+    salts = Salts(control, Clock())
+    await salts.make_ahead()
+    assert await salts.read({OLD}, set()) == {}
+
+
+async def test_an_event_48_hours_late_finds_its_salt_wherever_the_site_is(control: AsyncEngine) -> None:
+    salts = Salts(control, Clock())
+    await salts.make_ahead()
+    lowest = date(2026, 11, 19)  # NOON - 48 h at UTC-12
+    assert lowest in await salts.read({lowest}, set())
+
+
+async def test_an_old_date_gets_a_salt_for_a_backfill_until_72_hours_after_its_last_use(control: AsyncEngine) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    made = await salts.read({OLD}, {OLD})
+    clock.now += 71 * HOUR
+    assert await salts.read({OLD}, {OLD}) == made
+    clock.now += 71 * HOUR
+    assert await salts.destroy(clock.now) == []
+    clock.now += 2 * HOUR
+    assert await salts.destroy(clock.now) == [OLD]
+    assert await salts.read({OLD}, set()) == {}
+
+
+async def test_a_backfilled_date_that_comes_into_use_keeps_its_salt(control: AsyncEngine) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    future = date(2026, 12, 5)
+    made = await salts.read({future}, {future})
+    clock.now += 60 * HOUR
+    await salts.read({future}, {future})
+    clock.now += 12 * DAY - 60 * HOUR
+    await salts.make_ahead()
+    assert future not in await salts.destroy(clock.now)
+    assert await salts.read({future}, set()) == made
+
+
+async def test_a_salt_is_destroyed_72_hours_after_its_date_has_ended_everywhere(control: AsyncEngine) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    await salts.make_ahead()
+    clock.now = end_of_date(TODAY) + 72 * HOUR - 1
+    assert TODAY not in await salts.destroy(clock.now)
+    clock.now += 1
+    assert TODAY in await salts.destroy(clock.now)
+    assert await salts.read({TODAY}, set()) == {}
+
+
+async def test_a_salt_is_kept_while_an_event_of_its_date_may_be_unconsumed(control: AsyncEngine) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    await salts.make_ahead()
+    oldest = end_of_date(TODAY) + 48 * HOUR
+    clock.now = end_of_date(TODAY) + 30 * DAY
+    assert TODAY not in await salts.destroy(oldest - 1)
+    assert TODAY in await salts.destroy(oldest)
+
+
+@pytest.mark.parametrize("rounds", [1, 40])
+async def test_a_destroyed_salt_is_in_no_file(control: AsyncEngine, rounds: int) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    seen: list[bytes] = []
+    for _ in range(rounds):
+        await salts.make_ahead()
+        days = days_in_use(clock.now)
+        seen += (await salts.read(days, set())).values()
+        assert all(salt in files_of(control) for salt in seen[-len(days) :])
+        clock.now += 10 * DAY
+        assert set(days) <= set(await salts.destroy(clock.now))
+        assert not [salt for salt in seen if salt in files_of(control)]
