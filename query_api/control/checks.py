@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import re
-import zoneinfo
 from ipaddress import ip_address, ip_network
 
 import idna
 
+from schemas.zones import zone_names
+
 LONGEST_DOMAIN = 253
 LONGEST_NAME = 200
-NOT_ZONES = frozenset({"localtime", "Factory", "posixrules"})  # entries of tz databases that name no place
 PORT = re.compile(r":\d+$")
 
 
@@ -56,7 +55,7 @@ def to_network(text: str) -> str:
 
 def to_timezone(text: str) -> str:
     """The name of an IANA zone."""
-    zones = read_timezones()
+    zones = zone_names()
     if text in zones:
         return text
     folded = {zone.casefold(): zone for zone in zones}
@@ -81,12 +80,6 @@ def to_retention(months: int | None) -> int | None:
         message = f"retention of {months} months: write 1 to 1200, or nothing to keep for ever"
         raise ValueError(message)
     return months
-
-
-@functools.cache
-def read_timezones() -> frozenset[str]:
-    """Every IANA zone of this machine's (or the tzdata package's) database."""
-    return frozenset(zoneinfo.available_timezones() - NOT_ZONES)
 
 
 def _is_address(text: str) -> bool:

@@ -122,7 +122,7 @@ def is_alive(key: Key, now: datetime) -> bool:
 
 def to_digest(text: str) -> str:
     """What is stored of a key or token. No salt: the text is 190 random bits, there is nothing to guess."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def to_key(row: Row[tuple[object, ...]]) -> Key:

@@ -1,0 +1,44 @@
+-- What the warehouse says of the records received in [start, end), by site and UTC hour of receipt.
+-- Only what lies before the consumed positions of the log counts; the rest is in flight, whatever has landed of it.
+-- `positions` holds the next record to read of each partition of `log`; other logs are wholly consumed.
+SELECT site_id, toUInt32(hour) AS hour, kind, reason, sum(records) AS records
+FROM
+(
+    SELECT site_id, hour, if(reason = '', 'received', 'refused') AS kind, reason, toUInt64(records) AS records
+    FROM receipts FINAL
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+
+    UNION ALL
+
+    SELECT site_id, toStartOfHour(toDateTime(received, 'UTC')), if(bot = '', 'stored', 'bots') AS kind, '', count()
+    FROM events
+    WHERE site_id IN {sites:Array(UInt32)} AND received >= {start:DateTime('UTC')} AND received < {end:DateTime('UTC')}
+        AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+    GROUP BY ALL
+
+    UNION ALL
+
+    SELECT site_id, hour, 'duplicate', '', count()
+    FROM duplicates FINAL
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+    GROUP BY ALL
+
+    UNION ALL
+
+    SELECT site_id, hour, 'dead_lettered', '', count()
+    FROM dead_letters FINAL
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND NOT retried
+        AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+    GROUP BY ALL
+
+    UNION ALL
+
+    SELECT site_id, hour, 'erased', '', sum(records) + sum(bots)
+    FROM erased
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+    GROUP BY ALL
+)
+GROUP BY site_id, hour, kind, reason
