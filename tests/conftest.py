@@ -10,6 +10,7 @@ import pytest
 from schemas.control.connect import migrate_control, open_control
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
+from tests.exactly.profiles import register_profiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 numbers = itertools.count(1)
+register_profiles()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,13 @@ def ask(*conditions: tuple[str, str, str]) -> Question:
     """The whole day under conditions; values are parted by `|`."""
     made = tuple(Condition(dimension, operator, tuple(values.split("|"))) for dimension, operator, values in conditions)
     return replace(WHOLE_DAY, conditions=made)
+
+
+def test_the_model_shares_no_code_with_the_product() -> None:
+    sources = [ast.walk(ast.parse(path.read_text())) for path in Path(figures.__file__).parent.glob("*.py")]
+    modules = {node.module for source in sources for node in source if isinstance(node, ast.ImportFrom)}
+    product = ("schemas", "ingest", "query_api", "deploy")
+    assert not [module for module in modules if (module or "").startswith(product)]
 
 
 @pytest.mark.parametrize(("gap", "sessions"), [(30 * MINUTE, 1), (30 * MINUTE + 1, 2)])

@@ -1,0 +1,103 @@
+"""Hypothesis strategies for questions: ranges, zones, sites, filters with every dimension and operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from tests.model.local import INTERVALS
+from tests.model.records import SESSION_DIMENSIONS, Condition, Question
+from tests.model.scenes import HOUR, ZONES, Scene, anchors, moments
+from tests.model.stored import FLAVOURS, HOSTNAMES, NAMES, PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.model.records import Site
+
+OPERATORS = ("==", "!=", "=^", "=~", "!~", "=*")
+POOLS = FLAVOURS | {
+    "pathname": PATHS,
+    "hostname": HOSTNAMES,
+    "entry_page": (*PATHS, ""),
+    "exit_page": (*PATHS, ""),
+    "event_name": NAMES[2:],
+    "props.plan": ("pro", "free", ""),
+    "props.ключ": ("да", ""),
+    "props.n": ("1.5", "2"),
+}
+DIMENSIONS = (
+    "pathname",
+    "hostname",
+    "event_name",
+    "props.plan",
+    "props.ключ",
+    "props.n",
+    *SESSION_DIMENSIONS,
+    "any.event_name",
+    "any.pathname",
+    "any.props.plan",
+    "any.props.ключ",
+)
+PATTERNS = ("^/a", "[ab]$", "o.*g", "^$", ".", "1|2", "(?i)chrome")
+MOST_BUCKETS = 600
+
+
+def pool_of(dimension: str) -> tuple[str, ...]:
+    """Values that events hold, of a dimension with or without `any.`."""
+    return POOLS[dimension.removeprefix("any.")]
+
+
+def values_of(dimension: str, operator: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Values that some events meet and others do not."""
+    if operator == "=*":
+        return st.sampled_from(PATTERNS).map(lambda pattern: (pattern,))
+    whole = st.sampled_from((*pool_of(dimension), "absent"))
+    if operator not in ("==", "!="):
+        whole = st.one_of(whole.map(lambda value: value[:2] or "x"), whole.map(lambda value: value[-1:] or "x"))
+    return st.lists(whole, min_size=1, max_size=3, unique=True).map(tuple)
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> Condition:
+    """Any dimension with any operator."""
+    dimension = draw(st.sampled_from(DIMENSIONS))
+    operator = draw(st.sampled_from(OPERATORS))
+    return Condition(dimension, operator, draw(values_of(dimension, operator)))
+
+
+@st.composite
+def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Question:
+    """A range around the scene, of milliseconds to weeks, in any zone, over any of the sites."""
+    start, end = sorted(draw(ranges(scene)))
+    asked = draw(st.lists(st.sampled_from([site.id for site in sites]), min_size=1, unique=True))
+    timezone = draw(st.sampled_from((scene.timezone, scene.timezone, *ZONES)))
+    return Question(
+        start=start,
+        end=end if end > start else start + 1,
+        timezone=timezone,
+        sites=tuple(sorted(asked)),
+        conditions=tuple(
+            draw(st.one_of(st.just([]), st.lists(conditions(), max_size=1), st.lists(conditions(), max_size=3)))
+        ),
+        include_bots=draw(st.sampled_from((False, False, True))),
+        interval=draw(intervals(start, end)),
+    )
+
+
+def ranges(scene: Scene) -> st.SearchStrategy[tuple[int, int]]:
+    """Two instants: around everything, between any two of interest, or of a length from one on."""
+    first, *_ = anchors(scene)
+    wide = st.sampled_from((3, 5, 40)).map(lambda days: (first - HOUR, first + days * 24 * HOUR))
+    lengths = st.sampled_from((1, HOUR, 24 * HOUR, 7 * 24 * HOUR))
+    long = st.builds(lambda start, length: (start, start + length), moments(scene), lengths)
+    return st.one_of(wide, wide, st.tuples(moments(scene), moments(scene)), long)
+
+
+@st.composite
+def intervals(draw: st.DrawFn, start: int, end: int) -> str:
+    """An interval that does not make too many buckets for a test to wait for."""
+    minutes = (end - start) // 60_000
+    fine = [name for name, size in zip(INTERVALS, (1, 5, 15, 60), strict=False) if minutes // size < MOST_BUCKETS]
+    return draw(st.sampled_from([*fine, "1 day", "1 week", "1 month"]))
