@@ -48,6 +48,13 @@ async def test_the_first_start_happens_once(control: AsyncEngine) -> None:
 
 async def test_a_project_made_by_a_command_is_the_one_that_the_server_uses(control: AsyncEngine, project: int) -> None:
     assert (await ensure_project(control, "pro", NOW)).id == project
+    welcome = await ensure_first_start(control, "pro", NOW)
+    assert welcome is not None
+    assert welcome.project.id == project
+
+
+async def test_who_has_a_site_needs_no_welcome(control: AsyncEngine, project: int) -> None:
+    await create_site(control, project, SiteDraft("example.com"), NOW)
     assert await ensure_first_start(control, "pro", NOW) is None
 
 
