@@ -1,0 +1,52 @@
+"""What an address is: the network that a visitor counts by, and whether it stands in a data centre."""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, NamedTuple
+
+from iporigin import BOT, HOSTING
+from iporigin._data import dataset  # its public `classify` builds three objects an address: 4.9 us against 0.8 us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Content networks, VPNs, private relays and Tor are how people browse; clouds, hosting and declared crawlers are not.
+MACHINES = frozenset({HOSTING, BOT})
+MAPPED = b"\0" * 10 + b"\xff\xff"
+PREFIX = 8  # bytes of an IPv6 address that belong to one household
+
+
+class Address(NamedTuple):
+    """`network` is empty for a text that is no address."""
+
+    network: bytes
+    datacenter: bool
+
+
+class AddressReader:
+    """Reads addresses in text."""
+
+    def __init__(self) -> None:
+        """Load the table of data centres."""
+        self._find: Callable[[int, int], tuple[str, str] | None] = dataset().find  # type: ignore[no-untyped-call]
+
+    def read(self, address: str) -> Address:
+        """Take any text. An IPv4-mapped address is IPv4; IPv6 counts by its /64."""
+        packed = to_packed(address)
+        if not packed:
+            return Address(b"", datacenter=False)
+        version = 4 if len(packed) == 4 else 6  # noqa: PLR2004 (bytes of IPv4)
+        origin = self._find(int.from_bytes(packed, "big"), version)
+        return Address(packed[:PREFIX], origin is not None and origin[1] in MACHINES)
+
+
+def to_packed(address: str) -> bytes:
+    """Give the 4 or 16 bytes of an address, none for anything else."""
+    try:
+        if ":" not in address:
+            return inet_pton(AF_INET, address)
+        packed = inet_pton(AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):
+        return b""
+    return packed.removeprefix(MAPPED) if packed.startswith(MAPPED) else packed
