@@ -79,7 +79,8 @@ class ReceiptCount:
 class BlockHeaders:
     """What a block says of itself without being opened: version, lines, receipt times (epoch ms), receipt counts.
 
-    A block of zero lines only carries refusals.
+    A block of zero lines only carries refusals. A block with `retry_of` holds the one line of the dead letter that
+    stands at that (partition, offset, place); it counts nothing, since its receipt was counted the first time.
     """
 
     lines: int
@@ -87,17 +88,19 @@ class BlockHeaders:
     last_received: int
     counts: tuple[ReceiptCount, ...]
     version: int = LINE_VERSION
+    retry_of: tuple[int, int, int] | None = None
 
     def to_bytes(self) -> bytes:
         """JSON, one object."""
         counts = [(count.site_id, count.hour, count.reason, count.count) for count in self.counts]
-        return orjson.dumps(
-            {"v": self.version, "n": self.lines, "a": self.first_received, "z": self.last_received, "c": counts}
-        )
+        fields = {"v": self.version, "n": self.lines, "a": self.first_received, "z": self.last_received, "c": counts}
+        return orjson.dumps(fields if self.retry_of is None else fields | {"r": self.retry_of})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> BlockHeaders:
         """Raise ValueError (orjson.JSONDecodeError) or KeyError for anything that `to_bytes` did not write."""
         fields = orjson.loads(data)
         counts = tuple(ReceiptCount(SiteId(site), hour, reason, count) for site, hour, reason, count in fields["c"])
-        return cls(fields["n"], fields["a"], fields["z"], counts, fields["v"])
+        partition, offset, place = fields.get("r", (0, 0, 0))
+        retry_of = (partition, offset, place) if "r" in fields else None
+        return cls(fields["n"], fields["a"], fields["z"], counts, fields["v"], retry_of)

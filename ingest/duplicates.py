@@ -1,0 +1,158 @@
+"""Which events of a batch are resends: a pure rule over what is stored and what comes before them in the batch.
+
+An event is a duplicate when its (site, event id) is stored at another position: within the hour before its receipt,
+for one that says `attempt` >= 2 within 48 hours, for one with an ingest key ever. Rows that are themselves stored (a
+replay) must have been taken out before anything here is asked, so every id that is found stands at another position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingest.lately_seen import HOUR, SPAN, LatelySeen, to_keys
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from ingest.lately_seen import Ids, Mask, Times
+    from schemas.warehouse.client import Warehouse
+
+RESEND_WINDOW = 48 * HOUR
+IDS_AT_ONCE = 100_000
+EPOCH = date(1970, 1, 1)
+
+STORED = """
+SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
+FROM events
+WHERE site_id IN {sites:Array(UInt32)} AND local_date IN {days:Array(Date)} AND event_id IN {ids:Array(UInt64)}
+"""
+LATELY = """
+SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
+FROM events
+WHERE local_date >= {first:Date} AND received >= fromUnixTimestamp64Milli({since:Int64}) AND event_id != 0
+"""
+LATE_DAYS = 4  # an event received now lies at most 48 h back, or a local day more
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What is asked of a batch's events that have an id, in log order; one array per field."""
+
+    site_ids: NDArray[np.int64]
+    event_ids: Ids
+    received: Times
+    days: NDArray[np.int64]
+    resent: Mask
+    ingest: Mask
+
+    @property
+    def keys(self) -> Ids:
+        """Site and event id as one number."""
+        return to_keys(self.site_ids, self.event_ids)
+
+    def take(self, rows: NDArray[np.int64] | Mask) -> Sends:
+        """Give some of them."""
+        return Sends(
+            self.site_ids[rows],
+            self.event_ids[rows],
+            self.received[rows],
+            self.days[rows],
+            self.resent[rows],
+            self.ingest[rows],
+        )
+
+
+class Duplicates:
+    """Knows the lately seen ids and asks the warehouse for older ones."""
+
+    def __init__(self, warehouse: Warehouse, lately: LatelySeen) -> None:
+        self._warehouse = warehouse
+        self._lately = lately
+
+    async def load(self, since: int) -> None:
+        """Read the ids stored since this receipt time (epoch ms)."""
+        first = EPOCH + timedelta(days=since // (24 * HOUR) - LATE_DAYS)
+        rows = await self._warehouse.query(LATELY, {"first": first, "since": since})
+        keys = to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
+        self._lately.add(keys, _numbers(rows, "received"))
+
+    async def find(self, sends: Sends) -> Mask:
+        """Say of each event whether it is a duplicate; the earliest in log order of a new id is none."""
+        found = self._lately.find(sends.keys, sends.received)
+        asked = np.flatnonzero(~found & (sends.resent | sends.ingest))
+        for start in range(0, len(asked), IDS_AT_ONCE):
+            rows = asked[start : start + IDS_AT_ONCE]
+            found[rows] = await self._find_stored(sends.take(rows))
+        fresh = np.flatnonzero(~found)
+        found[fresh] = find_repeats(sends.take(fresh))
+        return found
+
+    def remember(self, stored: Sends) -> None:
+        """These have landed."""
+        self._lately.add(stored.keys, stored.received)
+
+    def forget(self, received: int) -> None:
+        """No event received before this time (epoch ms) will be asked for any more."""
+        self._lately.forget(received)
+
+    async def _find_stored(self, sends: Sends) -> Mask:
+        days = {EPOCH + timedelta(days=int(day) + near) for day in np.unique(sends.days) for near in (-1, 0, 1)}
+        parameters = {
+            "sites": np.unique(sends.site_ids).tolist(),
+            "days": sorted(days),
+            "ids": np.unique(sends.event_ids).tolist(),
+        }
+        rows = await self._warehouse.query(STORED, parameters)
+        keys = to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
+        latest: dict[int, int] = {}
+        for key, received in zip(keys.tolist(), _numbers(rows, "received").tolist(), strict=True):
+            latest[key] = max(received, latest.get(key, 0))
+        stored = np.array([latest.get(key, -1) for key in sends.keys.tolist()], np.int64)
+        return (stored >= 0) & (sends.ingest | (stored >= sends.received - RESEND_WINDOW))
+
+
+def to_sends(lines: pa.Table, events: pa.Table) -> tuple[Sends, NDArray[np.int64]]:
+    """The sends of enriched events and the rows that they stand in; an event without id is none."""
+    ids = events.column("event_id").to_numpy()
+    rows = np.flatnonzero(ids)
+    resent = lines.column("attempt").to_numpy() > 1
+    ingest = lines.column("ingest").to_numpy()
+    days = events.column("local_date").cast("int32").to_numpy().astype(np.int64)
+    sends = Sends(_numbers(lines, "site_id"), ids, _numbers(lines, "received"), days, resent, ingest)
+    return sends.take(rows), rows
+
+
+def find_repeats(sends: Sends) -> Mask:
+    """Say of each event whether an earlier one of them, not itself a repeat, has its id and is near enough."""
+    keys = sends.keys
+    order = np.argsort(keys, kind="stable")
+    later = np.zeros(len(keys), np.bool_)
+    later[order[1:]] = keys[order[1:]] == keys[order[:-1]]
+    repeats = np.zeros(len(keys), np.bool_)
+    last: dict[int, int] = {}
+    if later.any():
+        for row in np.flatnonzero(np.isin(keys, keys[later])).tolist():
+            key = int(keys[row])
+            repeats[row] = key in last and _is_near(sends, last[key], row)
+            if not repeats[row]:
+                last[key] = row
+    return repeats
+
+
+def _is_near(sends: Sends, earlier: int, later: int) -> bool:
+    if sends.ingest[later]:
+        return True
+    before, now = int(sends.received[earlier]), int(sends.received[later])
+    if sends.resent[later] and before >= now - RESEND_WINDOW:
+        return True
+    return before // SPAN >= (now - HOUR) // SPAN
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = table.column(name).to_numpy().astype(np.int64)
+    return numbers
