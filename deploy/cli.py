@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy import cli_import, cli_keys, cli_sites
 from deploy.importer import ImportFailedError
+from deploy.observe import configure_logs
 from deploy.terminal import CommandError, errors
 from query_api.errors import ApiError
 from schemas.warehouse.client import WarehouseError
@@ -28,6 +29,7 @@ app.add_typer(cli_import.app, name="import")
 
 def main() -> None:
     """Run the command line."""
+    configure_logs("warning")
     try:
         app()
     except EXPECTED as error:

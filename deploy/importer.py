@@ -215,7 +215,7 @@ def to_wait(error: Exception) -> bool | float:
     """How stamina goes on: seconds to wait, True for its own backoff, False to give up."""
     if isinstance(error, ServerAwayError):
         return error.seconds or True
-    return isinstance(error, aiohttp.ClientError | TimeoutError)
+    return isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | TimeoutError)
 
 
 async def feed(file: Path, feeder: Feeder, progress: Progress) -> None:
