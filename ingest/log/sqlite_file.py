@@ -31,7 +31,7 @@ BUSY_SECONDS = 10.0
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", "cache_size=-4096")
 
 TABLES = (
-    "CREATE TABLE log (identity TEXT NOT NULL, partitions INTEGER NOT NULL)",
+    "CREATE TABLE log (identity TEXT NOT NULL, partitions INTEGER NOT NULL, probe BLOB NOT NULL)",
     """CREATE TABLE partitions (
         partition INTEGER PRIMARY KEY,
         start INTEGER NOT NULL DEFAULT 0,     -- the first position that was not deleted
@@ -189,7 +189,7 @@ def _make(path: Path, partitions: int) -> None:
 def _fill(connection: sqlite3.Connection, partitions: int) -> None:
     for table in TABLES:
         connection.execute(table)
-    connection.execute("INSERT INTO log VALUES (?, ?)", (str(uuid.uuid4()), partitions))
+    connection.execute("INSERT INTO log VALUES (?, ?, '')", (str(uuid.uuid4()), partitions))
     numbers = [(partition,) for partition in (*range(partitions), DEAD)]
     connection.executemany("INSERT INTO partitions (partition) VALUES (?)", numbers)
     connection.execute(f"PRAGMA application_id={APPLICATION}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.log import DEAD
+from ingest.log import DEAD, LogUnavailableError
 from ingest.log.sqlite_file import read_states, to_id, transaction
 from ingest.log.sqlite_room import PAGES, Room, empty_journal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REST_MS = 30_000
 SHORT_REST_MS = 1_000  # when more than half of the budget is used
-STEP_BYTES = 1024**2
+STEP_BYTES = 256 * 1024  # less than the least reserve: letting go of records writes as much
 STEP_RECORDS = 1000
 SLACK_BYTES = 64 * 1024**2  # so much free room may stay in the file
 VACUUM_PAGES = 256
@@ -60,10 +60,9 @@ class Housekeeper:
 
     def refuse_without_room(self, connection: sqlite3.Connection, size: int) -> None:
         """Raise LogUnavailableError when neither budget nor disk hold so many bytes more."""
-        self.room.refuse_full_disk(size)
-        while not self.room.has(connection, size):
+        while reason := self.room.refuse(connection, size):
             if not self._sweeper.make_room(connection):
-                self.room.refuse_over_budget()
+                raise LogUnavailableError(reason)
 
 
 class Sweeper:

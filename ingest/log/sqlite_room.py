@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ingest.log import LogUnavailableError
 from ingest.log.sqlite_file import BUSY_SECONDS
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ HOUR = 3_600_000
 SURE_BYTES = 32 * 1024**2  # after so much was appended the file is measured again
 READER_MS = 100  # how long a foreign reader may hold up the emptying of the write-ahead log
 RESERVE_BYTES = 8 * 1024**2
+JOURNAL_BYTES = 4 * 1024**2  # the write-ahead log goes into the file when it is so long: a stall of about 7 ms
 
 PAGES = """
 SELECT (page_count - freelist_count) * page_size, freelist_count * page_size
@@ -40,14 +40,18 @@ class Keeping:
 
 
 class Room:
-    """Bytes that the log takes, measured now and then and reckoned in between. Used by the writer thread alone."""
+    """What the log takes and what is left for it, measured now and then and reckoned in between.
+
+    Used by the writer thread alone.
+    """
 
     def __init__(self, path: Path, keeping: Keeping) -> None:
         """Nothing is measured yet."""
         self._path = path
         self._keeping = keeping
         self._used = 0
-        self._reckoned = SURE_BYTES
+        self._vacant = 0  # bytes of pages in the file that are free
+        self._reckoned = SURE_BYTES  # bytes appended since it was measured
 
     @property
     def is_half_used(self) -> bool:
@@ -60,42 +64,42 @@ class Room:
 
     def measure(self, connection: sqlite3.Connection) -> int:
         """Bytes in use now: pages that are not free, and the write-ahead log."""
-        pages, _free = connection.execute(PAGES).fetchone()
-        self._used = pages + self._journal_bytes()
+        pages, self._vacant = connection.execute(PAGES).fetchone()
+        self._used = pages + self._path.with_name(self._path.name + "-wal").stat().st_size
         self._reckoned = 0
         return self._used
 
-    def has(self, connection: sqlite3.Connection, size: int) -> bool:
-        """Whether the budget holds so many bytes more."""
-        budget = self._keeping.budget_bytes
-        if self._reckoned < SURE_BYTES and self._used + self._reckoned + size <= budget:
-            return True
-        if self.measure(connection) + size <= budget:
-            return True
-        if not self._journal_bytes():
-            return False
+    def refuse(self, connection: sqlite3.Connection, size: int) -> str:
+        """Say why so many bytes more cannot be taken; empty when they can."""
+        if self._reckoned >= SURE_BYTES:
+            self.measure(connection)
+        if self._used + self._reckoned + size <= self._keeping.budget_bytes and self._is_disk_wide(size):
+            return ""
         empty_journal(connection)
-        return self.measure(connection) + size <= budget
+        self.measure(connection)
+        return self._refuse_budget(size) or self._refuse_disk(size)
 
-    def refuse_full_disk(self, size: int) -> None:
-        """Raise LogUnavailableError when so many bytes more would eat into the reserve."""
+    def _refuse_budget(self, size: int) -> str:
+        budget = self._keeping.budget_bytes
+        if self._used + size <= budget:
+            return ""
+        return f"the log {self._path} has used up its budget: {self._used} of {budget} bytes, all of it needed"
+
+    def _refuse_disk(self, size: int) -> str:
+        """The journal is empty: a block comes to the journal first, then to vacant pages or the end of the file."""
+        free, reserve = self._read_disk()
+        if free >= reserve + 2 * size or (free >= reserve // 2 + size and self._vacant >= 2 * size):
+            return ""
+        return f"the disk of {self._path} is full: {free} bytes are free, {reserve} are kept in reserve"
+
+    def _is_disk_wide(self, size: int) -> bool:
+        free, reserve = self._read_disk()
+        return free >= reserve + 2 * (size + JOURNAL_BYTES)
+
+    def _read_disk(self) -> tuple[int, int]:
         disk = os.statvfs(self._path.parent)
         reserve = min(self._keeping.reserve_bytes, disk.f_blocks * disk.f_frsize // 16)
-        free = disk.f_bavail * disk.f_frsize
-        if free < reserve + size:
-            message = f"the disk of {self._path} is full: {free} bytes are free, {reserve} are kept in reserve"
-            raise LogUnavailableError(message)
-
-    def refuse_over_budget(self) -> None:
-        """Raise LogUnavailableError with both figures."""
-        message = (
-            f"the log {self._path} has used up its budget: {self._used} of {self._keeping.budget_bytes} bytes, "
-            "none of them consumed yet"
-        )
-        raise LogUnavailableError(message)
-
-    def _journal_bytes(self) -> int:
-        return self._path.with_name(self._path.name + "-wal").stat().st_size
+        return disk.f_bavail * disk.f_frsize, reserve
 
 
 def empty_journal(connection: sqlite3.Connection) -> bool:

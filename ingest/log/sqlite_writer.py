@@ -14,6 +14,8 @@ from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.log.sqlite_append import Appender, Block
 from ingest.log.sqlite_file import as_log_error, connect
 from ingest.log.sqlite_house import Housekeeper
+from ingest.log.sqlite_room import JOURNAL_BYTES
+from schemas.event import BLOCK_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +28,6 @@ T = TypeVar("T")
 BATCH_BLOCKS = 500
 BATCH_BYTES = 8 * 1024**2
 IDLE_SECONDS = 30.0
-JOURNAL_BYTES = 4 * 1024**2  # the write-ahead log goes into the file when it is so long: a stall of about 7 ms
 PAGE_BYTES = 4096
 
 logger = structlog.get_logger()
@@ -96,9 +97,10 @@ class Writer:
 
     def probe(self, connection: sqlite3.Connection) -> None:
         """Job that raises LogUnavailableError unless a block could be taken; it writes only after a failure."""
-        self.house.refuse_without_room(connection, 1)
+        self.house.refuse_without_room(connection, BLOCK_BYTES)
         if self._is_failing:
-            connection.execute("UPDATE log SET identity = identity")
+            connection.execute("UPDATE log SET probe = zeroblob(?)", (BLOCK_BYTES,))
+            connection.execute("UPDATE log SET probe = ''")
         self._note_success()
 
     def _submit(self, request: Append | Job) -> None:
