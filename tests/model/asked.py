@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from tests.model.local import INTERVALS
+from tests.model.local import INTERVALS, local_day, to_local
+from tests.model.ranges import to_range
 from tests.model.records import SESSION_DIMENSIONS, Condition, Question
 from tests.model.scenes import HOUR, ZONES, Scene, anchors, moments
 from tests.model.stored import FLAVOURS, HOSTNAMES, NAMES, PATHS
@@ -67,6 +69,31 @@ def conditions(draw: st.DrawFn) -> Condition:
     return Condition(dimension, operator, draw(values_of(dimension, operator)))
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question, and its `start` and `end` in words (which say the same)."""
+
+    start: str
+    end: str
+    question: Question
+
+
+@st.composite
+def askings(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Asking:
+    """A question in words: bare dates, or times in UTC, without offset, or with one."""
+    question = draw(questions(scene, sites))
+    style = draw(st.sampled_from(("dates", "Z", "", "offset")))
+    if style == "dates":
+        start = local_day(question.start, question.timezone).isoformat()
+        end = local_day(question.end - 1, question.timezone).isoformat()
+    else:
+        zone = question.timezone if style == "offset" else "UTC"
+        texts = [to_local(instant, zone).isoformat() for instant in (question.start, question.end)]
+        start, end = (text if style == "offset" else text.removesuffix("+00:00") + style for text in texts)
+    first, last = to_range(start, end, question.timezone)
+    return Asking(start, end, replace(question, start=first, end=last, interval=draw(intervals(first, last))))
+
+
 @st.composite
 def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Question:
     """A range around the scene, of milliseconds to weeks, in any zone, over any of the sites."""
@@ -82,7 +109,6 @@ def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Question:
             draw(st.one_of(st.just([]), st.lists(conditions(), max_size=1), st.lists(conditions(), max_size=3)))
         ),
         include_bots=draw(st.sampled_from((False, False, True))),
-        interval=draw(intervals(start, end)),
     )
 
 

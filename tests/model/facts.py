@@ -45,7 +45,7 @@ AGENTS = (
         "Safari",
         "iOS",
     ),
-    Agent("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "", "", "", bot=True),
+    Agent("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "", "Googlebot", "", bot=True),
 )
 AGENT_OF = {agent.text: agent for agent in AGENTS}
 
@@ -76,15 +76,21 @@ ADDRESSES = {
     "89.160.20.112": PLACES[1],
     "175.16.199.7": PLACES[2],
     "216.160.83.56": PLACES[3],
-    "78.46.0.0": NOWHERE,
+    "62.163.10.10": NOWHERE,
+    "78.46.0.7": NOWHERE,
     "2a02:d300:1:2::7": PLACES[4],
     "2a02:d300:1:2:ffff::8": PLACES[4],
 }
+DATACENTERS = ("78.46.0.7",)
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a visit came: the referrer and the query of its first page, and what must be found in them."""
+    """How a visit came: the referrer and the query of its first page, and what must be found in them.
+
+    METRICS.md does not say what the dimension `referrer` holds: host and path without scheme, `www.`, port, query and
+    fragment (schemas/warehouse/001_events.sql); a path of `/` says nothing and is left out.
+    """
 
     referrer: str
     query: str
@@ -99,7 +105,7 @@ class Way:
 
 WAYS = (
     Way("", "", "Direct", "Direct"),
-    Way("https://www.google.com/", "", "Google", "Organic Search", "google.com/"),
+    Way("https://www.google.com/", "", "Google", "Organic Search", "google.com"),
     Way("https://www.bing.com/search?q=x", "", "Bing", "Organic Search", "bing.com/search"),
     Way("https://www.reddit.com/r/python/", "", "Reddit", "Organic Social", "reddit.com/r/python/"),
     Way("https://Blog.Example.NET:8080/a?x=1#y", "", "blog.example.net", "Referral", "blog.example.net/a"),
@@ -113,7 +119,8 @@ WAYS = (
         "email",
         "März",
     ),
-    Way("https://www.google.com/", "?gclid=abc", "Google", "Paid Search", "google.com/"),
-    Way("https://chatgpt.com/", "", "ChatGPT", "AI", "chatgpt.com/"),
+    Way("https://www.google.com/", "?gclid=abc", "Google", "Paid Search", "google.com"),
+    Way("https://chatgpt.com/", "", "ChatGPT", "AI", "chatgpt.com"),
+    Way("https://semalt.com/crawler", "", "semalt.com", "Referral", "semalt.com/crawler", bot=True),
 )
 WAY_OF = {(way.referrer, way.query): way for way in WAYS}
