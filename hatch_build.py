@@ -104,11 +104,11 @@ def find_node() -> Path:
 
 
 def run_node(root: Path, *command: str) -> None:
-    """Run a script with Node in `root`; raise BuildError with the last lines that it said."""
+    """Run a script with Node in `root`; raise BuildError with the first lines that it said."""
     words = [str(find_node()), *command]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own words
     if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[:8])
         name = Path(command[0]).stem
         hint = " Is its package registry reachable?" if name == "npm-cli" else ""
         message = f"{name.removesuffix('-cli')} failed, so the browser's files are not built.{hint} It said:\n{said}"

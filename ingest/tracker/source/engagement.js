@@ -1,5 +1,6 @@
 /** How long and how far a view is read: time while the page is visible, in focus and not left alone. */
 const IDLE = 6e4; // a pause without a move counts up to here
+const SHORTEST = 100;
 const LONGEST = 18e5; // of one record (API.md)
 const EVERY = 6e5; // a long read is told of meanwhile, so that its session stays open
 
@@ -9,7 +10,6 @@ export function watchEngagement(record) {
   let since = 0;
   let engaged = 0;
   let depth = 0;
-  let told = -1; // the depth that was recorded
 
   function measure() {
     const now = performance.now();
@@ -24,14 +24,13 @@ export function watchEngagement(record) {
     depth = Math.max(depth, Math.min(100, Math.round(((scrollY + innerHeight) / height) * 100)));
   }
 
-  /** Record what came since the last record, if it is worth one. */
+  /** Record what came since the last record, if the view was looked at for long enough to be worth one. */
   function tell() {
     measure();
     look();
     const engaged_ms = Math.min(Math.round(engaged), LONGEST);
-    if (engaged_ms < 100 && depth <= told) return;
+    if (engaged_ms < SHORTEST) return;
     engaged -= engaged_ms;
-    told = depth;
     record({ engaged_ms, scroll_depth: depth });
   }
 
@@ -39,7 +38,6 @@ export function watchEngagement(record) {
   function restart() {
     measure();
     engaged = depth = 0;
-    told = -1;
   }
 
   function move() {

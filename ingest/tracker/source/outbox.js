@@ -11,9 +11,12 @@ export function openOutbox(api, say) {
   let waiting = [];
   let timer = 0; // of the next send: 0 is none
 
-  /** Take `event` along with whatever else this task records: one request, so that their order stays. */
+  /**
+   * Take `event` as it is now, along with whatever else this task records: one request, so that their order stays.
+   * Throws when JSON cannot say it; the events beside it are not harmed.
+   */
   function add(event) {
-    waiting.push({ ...event, attempt: 0 });
+    waiting.push(JSON.parse(JSON.stringify({ ...event, attempt: 0 })));
     waiting = waiting.slice(-LONGEST);
     timer = timer || setTimeout(send);
   }

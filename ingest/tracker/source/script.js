@@ -96,6 +96,7 @@ function start() {
 
   const pulse = guard((name, options) => {
     if (name == "identify" && typeof options == "string") return pulse.identify(options);
+    if (!name || typeof name != "string") throw new TypeError("an event needs a name");
     const { props, revenue, interactive } = options || {};
     record(name, { props, revenue, interactive });
   });
@@ -115,7 +116,7 @@ function start() {
   }
   addEventListener("popstate", guard(() => move()));
   addEventListener("hashchange", guard(() => move()));
-  addEventListener("visibilitychange", guard(() => document.hidden && leave()));
+  document.addEventListener("visibilitychange", guard(() => document.hidden && leave()));
   addEventListener("pagehide", guard(leave));
   addEventListener("pageshow", guard((event) => event.persisted && countView(document.referrer)));
 
@@ -125,6 +126,6 @@ function start() {
 
 guard(() => {
   if (early && early.counts) return; // loaded twice
-  if (document.prerendering) addEventListener("prerenderingchange", guard(start), { once: true });
+  if (document.prerendering) document.addEventListener("prerenderingchange", guard(start), { once: true });
   else start();
 })();

@@ -1,0 +1,102 @@
+"""The built script as it is served, and the hook that builds it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ingest.tracker import read_script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parents[3]
+ETAG = read_script().etag
+
+
+async def get_script(headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    """Ask for the script with just these headers: status, headers, body as it travelled."""
+    app = web.Application()
+    app.router.add_get("/script.js", read_script().handle)
+    async with TestClient(TestServer(app), auto_decompress=False) as client:
+        answer = await client.get("/script.js", headers=headers, skip_auto_headers=["Accept-Encoding"])
+        return answer.status, answer.headers, await answer.read()
+
+
+def test_the_script_stays_under_its_size() -> None:
+    assert len(read_script().packed) < 2_200
+
+
+async def test_a_browser_gets_the_script_packed_and_may_keep_it() -> None:
+    status, headers, body = await get_script({"Accept-Encoding": "gzip, br"})
+    assert status == 200
+    assert gzip.decompress(body) == read_script().body
+    assert headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Vary"] == "Accept-Encoding"
+    assert headers["ETag"] == ETAG
+
+
+async def test_who_cannot_unpack_gets_the_script_plain() -> None:
+    status, headers, body = await get_script({})
+    assert (status, body) == (200, read_script().body)
+    assert "Content-Encoding" not in headers
+
+
+@pytest.mark.parametrize("match", [ETAG, f'"other", {ETAG}'])
+async def test_who_has_the_script_gets_no_second_copy(match: str) -> None:
+    status, headers, body = await get_script({"If-None-Match": match})
+    assert (status, headers["ETag"], body) == (304, ETAG, b"")
+
+
+def test_the_lock_file_names_no_registry_and_every_package_by_its_bytes() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    del packages[""]
+    assert packages
+    assert all("resolved" not in package for package in packages.values())
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+
+
+def copy_tree(to: Path) -> Path:
+    """What the hook reads, without what it made."""
+    for name in ("hatch_build.py", "package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(ROOT / name, to / name)
+    shutil.copytree(ROOT / "ingest/tracker/source", to / "ingest/tracker/source")
+    return to
+
+
+def run_hook(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Build with an empty PATH: no Node of the machine can help."""
+    words = [sys.executable, "-I", str(root / "hatch_build.py")]
+    environment = {"PATH": "/nonexistent", "HOME": str(root), **environment}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - own words
+
+
+def test_the_hook_builds_anew_what_changed_and_nothing_else(tmp_path: Path) -> None:
+    root = copy_tree(tmp_path)
+    # The installed packages are there already, so that no network is needed.
+    (root / "node_modules").symlink_to(ROOT / "node_modules")
+    assert run_hook(root).stdout.splitlines() == ["built ingest/tracker/dist", "built query_api/docs/dist"]
+    assert (root / "ingest/tracker/dist/script.js").read_bytes() == read_script().body
+    assert run_hook(root).stdout == ""
+    source = root / "ingest/tracker/source/script.js"
+    source.write_text(source.read_text() + "\nwindow.more = 1;\n")
+    assert run_hook(root).stdout.splitlines() == ["built ingest/tracker/dist"]
+    assert b".more=1" in (root / "ingest/tracker/dist/script.js").read_bytes()
+
+
+def test_the_hook_says_what_is_wrong_when_no_registry_answers(tmp_path: Path) -> None:
+    done = run_hook(copy_tree(tmp_path), npm_config_registry="http://127.0.0.1:9/", npm_config_fetch_retries="0")
+    assert done.returncode == 1
+    assert "Is its package registry reachable?" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
