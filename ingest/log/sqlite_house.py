@@ -19,7 +19,7 @@ REST_MS = 30_000
 SHORT_REST_MS = 1_000  # when more than half of the budget is used
 STEP_BYTES = 256 * 1024  # less than the least reserve: letting go of records writes as much
 STEP_RECORDS = 1000
-SLACK_BYTES = 64 * 1024**2  # so much free room may stay in the file
+SLACK_BYTES = 16 * 1024**2  # so much free room may stay in the file
 VACUUM_PAGES = 256
 AGED = "SELECT id, appended, length(headers) + length(body) FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
 
@@ -109,7 +109,7 @@ def _find_end(connection: sqlite3.Connection, partition: int, span: tuple[int, i
     begin, end = span
     ids = (to_id(partition, begin), to_id(partition, end), STEP_RECORDS)
     total = 0
-    for _id, appended, size in connection.execute(AGED, ids).fetchall():
+    for _id, appended, size in connection.execute(AGED, ids):
         if (until is not None and appended > until) or total > STEP_BYTES:
             break
         total += size

@@ -58,6 +58,7 @@ class Writer:
     def __init__(self, path: Path, keeping: Keeping, clock: Callable[[], int]) -> None:
         """Start the thread."""
         self._path = path
+        self._file = path.stat().st_ino
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._appender = Appender()
@@ -159,6 +160,7 @@ class Writer:
         """What the job gives, or the error that its caller shall see."""
         try:
             with as_log_error(self._path):
+                self._refuse_other_file()
                 return job(self._open())
         except (LogUnavailableError, LogDamagedError) as error:
             self._note_failure(error)
@@ -183,6 +185,11 @@ class Writer:
             return False
         more = self._attempt(lambda connection: self.house.step(connection, self._clock()))
         return more is True
+
+    def _refuse_other_file(self) -> None:
+        if self._path.stat().st_ino != self._file:
+            message = f"another file was put in place of the log {self._path}: start again"
+            raise LogUnavailableError(message)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
