@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from ingest.enrich.addresses import AddressReader
@@ -12,6 +12,7 @@ from ingest.enrich.columns import Distinct, dense, to_distinct
 from ingest.enrich.days import to_day_numbers
 from ingest.enrich.props import to_pairs
 from ingest.enrich.referrals import ReferralReader
+from ingest.enrich.spam import read_spammers
 from ingest.enrich.urls import to_url_parts
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Memory:
     def __init__(self, register: Register) -> None:
         """Load every list; takes about a second."""
         self.register = register
+        self.spammers = read_spammers()
         self.url: Callable[[str], UrlParts] = lru_cache(REMEMBERED)(to_url_parts)
         self.referral: Callable[[str], Referral] = lru_cache(REMEMBERED)(ReferralReader(register).read)
         self.agent: Callable[[str], Agent] = lru_cache(REMEMBERED)(AgentReader().read)
@@ -55,6 +57,26 @@ class Batch:
         self._sites: tuple[list[int], Codes] | None = None
         self.facts = facts
         self.memory = memory
+
+    @cached_property
+    def urls(self) -> list[UrlParts]:
+        """The parts of each distinct url."""
+        return [self.memory.url(text) for text in self.distinct("url").values]
+
+    @cached_property
+    def referrals(self) -> list[Referral]:
+        """What each distinct referrer says."""
+        return [self.memory.referral(text) for text in self.distinct("referrer").values]
+
+    @cached_property
+    def agents(self) -> list[Agent]:
+        """What each distinct user_agent says."""
+        return [self.memory.agent(text) for text in self.distinct("user_agent").values]
+
+    @cached_property
+    def addresses(self) -> list[Address]:
+        """What each distinct address is."""
+        return [self.memory.address(text) for text in self.distinct("address").values]
 
     def column(self, name: str) -> pa.Array:
         """Give a column of the lines in one piece."""

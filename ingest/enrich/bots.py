@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from ingest.enrich.sources import to_parents
+from ingest.enrich.spam import is_spam
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +30,11 @@ def add_bots(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a step
     agents, addresses, referrers = (batch.distinct(name) for name in ("user_agent", "address", "referrer"))
     users = batch.distinct("user_id")
     anonymous = mark(users, [user == "" for user in users.values])
-    spam = read_spammers()
     reasons = np.select(
         [
-            mark(agents, [batch.memory.agent(text).crawler for text in agents.values]),
-            anonymous & mark(addresses, [batch.memory.address(text).datacenter for text in addresses.values]),
-            mark(referrers, [is_spam(batch.memory.referral(text).host, spam) for text in referrers.values]),
+            mark(agents, [agent.crawler for agent in batch.agents]),
+            anonymous & mark(addresses, [address.datacenter for address in batch.addresses]),
+            mark(referrers, [is_spam(referral.host, batch.memory.spammers) for referral in batch.referrals]),
             anonymous & mark(agents, [is_bare(text) for text in agents.values]),
         ],
         [1, 2, 3, 4],
@@ -53,14 +51,3 @@ def mark(column: Distinct, flags: list[bool]) -> NDArray[np.bool_]:
 def is_bare(user_agent: str) -> bool:
     """Whether there is no user agent, or one without the parentheses in which every browser names its system."""
     return "(" not in user_agent
-
-
-def is_spam(host: str, spammers: frozenset[str]) -> bool:
-    """Whether a referrer's host or a domain above it is on the list."""
-    return bool(host) and (host in spammers or any(parent in spammers for parent in to_parents(host)))
-
-
-def read_spammers() -> frozenset[str]:
-    """Read the list of spamming domains."""
-    text = resources.files("ingest.enrich").joinpath("data", "spam-referrers.txt").read_text("utf-8")
-    return frozenset(line for line in text.split("\n") if line and not line.startswith("#"))

@@ -14,6 +14,5 @@ from ingest.enrich.columns import Columns
 
 def add_device(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a step)
     """Fill device_type, browser, browser_version, os and os_version."""
-    agents = batch.distinct("user_agent")
-    records = [batch.memory.agent(text).device for text in agents.values]
-    return to_label_columns(Device._fields, records, agents.codes)
+    records = [agent.device for agent in batch.agents]
+    return to_label_columns(Device._fields, records, batch.distinct("user_agent").codes)

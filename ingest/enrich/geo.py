@@ -39,6 +39,7 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place("", "", "")
+REGIONS = ("state1", "region", "region_name", "state")  # flat records' names of it
 
 
 class Geo:
@@ -76,15 +77,11 @@ def to_place(record: Record) -> Place:
     """Read a record of any known shape: MaxMind and DB-IP (nested), ip-location-db and IPinfo (flat)."""
     if not isinstance(record, dict):
         return NOWHERE
-    country = to_code(record.get("country")) or to_code(record.get("country_code"))
+    country = to_code(record.get("country_code") or record.get("country") or record.get("registered_country"))
     divisions = record.get("subdivisions")
-    region = to_name(divisions[0]) if isinstance(divisions, list) and divisions else ""
-    flat = (to_name(record.get(name)) for name in ("state1", "region", "region_name", "state"))
-    return Place(
-        country or to_code(record.get("registered_country")),
-        region or next((name for name in flat if name), ""),
-        to_name(record.get("city")),
-    )
+    nested = divisions[0] if isinstance(divisions, list) and divisions else None
+    region = nested or next((record[name] for name in REGIONS if name in record), None)
+    return Place(country, to_name(region), to_name(record.get("city")))
 
 
 def to_code(value: Record | None) -> str:

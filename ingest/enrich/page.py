@@ -16,5 +16,4 @@ NAMES = UrlParts._fields[:-1]  # all but `asked`, which only the source needs
 
 def add_page(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a step)
     """Fill hostname, pathname, the five UTM columns and click_id."""
-    urls = batch.distinct("url")
-    return to_label_columns(NAMES, [batch.memory.url(url)[:-1] for url in urls.values], urls.codes)
+    return to_label_columns(NAMES, [parts[:-1] for parts in batch.urls], batch.distinct("url").codes)

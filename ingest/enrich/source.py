@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ingest.enrich.columns import Columns
     from ingest.enrich.facts import SiteFacts
     from ingest.enrich.sources import Register
+    from ingest.enrich.urls import UrlParts
 
 DIRECT = "Direct"
 
@@ -33,9 +34,8 @@ def add_source(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a st
     URLs are many, what they say of a source is little: so distinct tags are combined with distinct hosts of referrers.
     """
     urls, referrers = batch.distinct("url"), batch.distinct("referrer")
-    tags, tag_codes = intern(to_tags(batch, url) for url in urls.values)
-    referrals = [batch.memory.referral(text) for text in referrers.values]
-    froms, from_codes = intern((referral.host, referral.name, referral.category) for referral in referrals)
+    tags, tag_codes = intern(to_tags(parts) for parts in batch.urls)
+    froms, from_codes = intern(referral[1:] for referral in batch.referrals)
     ids, site_codes = batch.sites()
     sites = [batch.facts.site(site) for site in ids]
     found = combine([site_codes, tag_codes[urls.codes], from_codes[referrers.codes]])
@@ -44,14 +44,13 @@ def add_source(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a st
         for site, tag, place in zip(*found.parts, strict=True)
     ]
     return {
-        "referrer": to_labels([referral.url for referral in referrals], referrers.codes),
+        "referrer": to_labels([referral.url for referral in batch.referrals], referrers.codes),
         **to_label_columns(("referrer_source", "channel"), records, found.codes),
     }
 
 
-def to_tags(batch: Batch, url: str) -> Tags:
+def to_tags(parts: UrlParts) -> Tags:
     """Give the tags of a page's URL."""
-    parts = batch.memory.url(url)
     return Tags(parts.hostname, parts.asked, parts.utm_medium, parts.utm_campaign, parts.click_id)
 
 
