@@ -1,0 +1,210 @@
+"""Gathers lines into blocks of the log: natural group commit, one block under way per log partition.
+
+While a block is being made durable the next one grows; when it is done the next one goes. There is no timer on the way
+of an event. What the ledger must know of received and refused records stands in the headers of the blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from ingest.log import LogUnavailableError
+from schemas.event import BLOCK_BYTES, BlockHeaders, ReceiptCount, SiteId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ingest.admit import Admission, Refusal
+    from ingest.log import EventLog
+
+HOUR_MS = 3_600_000
+MAX_WAITING = 32 * 1024 * 1024  # bytes of lines that are not durable yet
+FLUSH_SECONDS = 0.5  # how long a refusal waits for a block to travel in
+MAX_COUNTS = 4096  # receipt counts of refusals in one header
+
+log = structlog.get_logger()
+
+
+class OverloadedError(Exception):
+    """More lines wait for the log than may; come back in a second."""
+
+
+class CountKey(NamedTuple):
+    """What receipt counts are kept by: site, UTC hour in epoch seconds, reason of a refusal or empty."""
+
+    site_id: SiteId
+    hour: int
+    reason: str
+
+
+class Block:
+    """Lines on their way to one log partition, and who waits for them.
+
+    A waiter is resolved with None when the block is durable, else with the error: a result, because nobody may be left
+    to hear an exception.
+    """
+
+    __slots__ = ("counts", "first", "last", "lines", "size", "waiters")
+
+    def __init__(self, received: int) -> None:
+        self.lines: list[bytes] = []
+        self.size = 0
+        self.first = received
+        self.last = received
+        self.counts: dict[CountKey, int] = {}
+        self.waiters: list[asyncio.Future[Exception | None]] = []
+
+
+class BlockWriter:
+    """Writes lines to the log; `waiting` is how many bytes of them are not durable yet.
+
+    Refusals go with the next block of any partition; when none goes within `FLUSH_SECONDS`, with a block of no lines.
+    """
+
+    def __init__(self, log: EventLog, observe: Callable[[int, float], None]) -> None:
+        """`observe` is told of each durable block: its lines, and the seconds that it took."""
+        self.waiting = 0
+        self._log = log
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._queues: list[deque[Block]] = [deque() for _ in range(log.partitions)]
+        self._drains: dict[int, asyncio.Task[None]] = {}
+        self._refused: Counter[CountKey] = Counter()
+        self._last_refusal = 0
+        self._flush: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def add(self, admission: Admission, received: int) -> list[asyncio.Future[Exception | None]]:
+        """Take the lines and count the refusals of a request that was received at `received` (epoch milliseconds).
+
+        Give what to wait for: the lines are durable when every future has come to None. Refusals beside lines travel
+        in their block and share its fate. Raise OverloadedError and take nothing.
+        """
+        if self.waiting > MAX_WAITING or self._stopped:
+            raise OverloadedError
+        hour = received // HOUR_MS * 3600
+        partitions = len(self._queues)
+        written: list[Block] = []
+        for line in admission.lines:
+            block = self._find_room(line.visitor % partitions, len(line.data), received)
+            block.lines.append(line.data)
+            block.size += len(line.data) + 1
+            self.waiting += len(line.data) + 1
+            key = CountKey(line.site_id, hour, "")
+            block.counts[key] = block.counts.get(key, 0) + 1
+            if block not in written:
+                written.append(block)
+        if admission.refusals:
+            self._count_refusals(admission.refusals, hour, written[0].counts if written else self._refused)
+            self._last_refusal = received
+            self._schedule_flush()
+        return [self._wait_for(block, received) for block in written]
+
+    def _count_refusals(self, refusals: Iterable[Refusal], hour: int, counts: dict[CountKey, int]) -> None:
+        for refusal in refusals:
+            if refusal.site_id is not None:
+                # A refused record was received too.
+                for reason in ("", refusal.reason):
+                    key = CountKey(refusal.site_id, hour, reason)
+                    counts[key] = counts.get(key, 0) + 1
+
+    async def stop(self) -> None:
+        """Take nothing more; return when all that waits is durable or has failed."""
+        self._stopped = True
+        await self._finish_drains()
+        self.flush_refusals()
+        await self._finish_drains()
+        if self._refused:
+            log.error("refusals_not_recorded", counts=len(self._refused))
+
+    async def _finish_drains(self) -> None:
+        while self._drains:
+            lines = sum(len(block.lines) for queue in self._queues for block in queue)
+            log.info("waiting_for_blocks", partitions=sorted(self._drains), lines=lines)
+            await asyncio.wait(self._drains.values())
+
+    def flush_refusals(self) -> None:
+        """Send the refusals that no block has taken along in a block of their own."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        if self._drains:  # a block is under way; the next one may never come
+            self._schedule_flush()
+        elif self._refused:
+            self._find_room(0, 0, self._last_refusal)
+
+    def _find_room(self, partition: int, size: int, received: int) -> Block:
+        queue = self._queues[partition]
+        if queue and queue[-1].size + size <= BLOCK_BYTES:
+            return queue[-1]
+        block = Block(received)
+        queue.append(block)
+        if partition not in self._drains:
+            # The task begins in the loop's next turn: all requests of this one share the block.
+            self._drains[partition] = self._loop.create_task(self._drain(partition), name=f"blocks {partition}")
+        return block
+
+    def _wait_for(self, block: Block, received: int) -> asyncio.Future[Exception | None]:
+        block.first = min(block.first, received)
+        block.last = max(block.last, received)
+        waiter: asyncio.Future[Exception | None] = self._loop.create_future()
+        block.waiters.append(waiter)
+        return waiter
+
+    async def _drain(self, partition: int) -> None:
+        queue = self._queues[partition]
+        try:
+            while queue:
+                await self._write(partition, queue.popleft())
+        finally:
+            del self._drains[partition]
+
+    async def _write(self, partition: int, block: Block) -> None:
+        refused = self._take_refusals()
+        started = self._loop.time()
+        error: Exception | None = LogUnavailableError("given up")  # until it is known to be durable
+        try:
+            await self._log.append(partition, to_headers(block, refused), b"\n".join(block.lines))
+            error = None
+            self._observe(len(block.lines), self._loop.time() - started)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is not durable, and its waiters must hear so
+            error = failure
+            self._refused.update(refused)
+            self._note(failure)
+        finally:
+            self.waiting -= block.size
+            for waiter in block.waiters:
+                if not waiter.done():
+                    waiter.set_result(error)
+
+    def _take_refusals(self) -> dict[CountKey, int]:
+        taken = dict(islice(self._refused.items(), MAX_COUNTS))
+        for key in taken:
+            del self._refused[key]
+        return taken
+
+    def _note(self, failure: Exception) -> None:
+        if not isinstance(failure, LogUnavailableError):
+            log.error("log_append_failed", exc_info=failure)
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        if self._refused and self._flush is None and not self._stopped:
+            self._flush = self._loop.call_later(FLUSH_SECONDS, self.flush_refusals)
+
+
+def to_headers(block: Block, refused: Mapping[CountKey, int]) -> BlockHeaders:
+    """Give the headers of a block that takes `refused` along."""
+    counts = Counter(block.counts)
+    counts.update(refused)
+    return BlockHeaders(
+        lines=len(block.lines),
+        first_received=block.first,
+        last_received=block.last,
+        counts=tuple(ReceiptCount(key.site_id, key.hour, key.reason, count) for key, count in counts.items()),
+    )

@@ -1,0 +1,49 @@
+"""How many records a second one sender may send: the generic cell rate algorithm, one number a sender."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+BURST = 10  # seconds' worth that may come at once
+MAX_SENDERS = 50_000  # a generation; two are kept, about 10 MB when both are full
+
+Key = TypeVar("Key", str, int)
+
+
+class Rates(Generic[Key]):
+    """Allows `per_second` on average and ten times that at once; 0 is no limit.
+
+    After ten seconds of silence a sender has its whole burst again, so two generations of ten seconds are all that
+    must be remembered. More than `MAX_SENDERS` in ten seconds make it forget early: it lets through, never refuses
+    more than it should.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._cost = 1000 / per_second if per_second else 0.0  # milliseconds of the sender's time a record takes
+        self._horizon = BURST * 1000
+        self._busy_until: dict[Key, float] = {}
+        self._before: dict[Key, float] = {}
+        self._turned = 0
+
+    def wait_for(self, sender: Key, records: int, now: int) -> int:
+        """Take `records` and return 0, or take nothing and return the milliseconds (at least 1) to come back after.
+
+        A request of more than a burst passes when the burst is whole, and is paid off afterwards.
+        """
+        if not self._cost:
+            return 0
+        if now - self._turned >= self._horizon or len(self._busy_until) >= MAX_SENDERS:
+            self._turn(now)
+        busy_until = self._busy_until.get(sender) or self._before.get(sender, 0.0)
+        start = max(busy_until, now)
+        late = start + min(records * self._cost, self._horizon) - now - self._horizon
+        if late > 0.5:  # noqa: PLR2004 - half a millisecond: rounding, not a record
+            return int(late) + 1
+        self._busy_until[sender] = start + records * self._cost
+        return 0
+
+    def _turn(self, now: int) -> None:
+        # A sender in debt past the horizon would be forgiven with its generation: carry those over.
+        owing = {sender: until for sender, until in self._busy_until.items() if until > now + self._horizon}
+        self._before, self._busy_until = self._busy_until, owing if len(owing) < MAX_SENDERS else {}
+        self._turned = now
