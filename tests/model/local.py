@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from importlib import resources
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -29,9 +30,16 @@ class Bucket:
         return self.start <= instant < self.end
 
 
+@lru_cache(maxsize=100)
+def zone_of(timezone: str) -> ZoneInfo:
+    """The zone by the tzdata package; the machine's own database may be of another year."""
+    with resources.files("tzdata").joinpath("zoneinfo", *timezone.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=timezone)
+
+
 def to_local(instant: int, timezone: str) -> datetime:
     """Epoch milliseconds as a datetime in the zone."""
-    return (EPOCH + timedelta(milliseconds=instant)).astimezone(ZoneInfo(timezone))
+    return (EPOCH + timedelta(milliseconds=instant)).astimezone(zone_of(timezone))
 
 
 def to_instant(moment: datetime) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta
 
 from tests.model.local import first_instant, is_midnight, local_day, to_instant, to_local
 
@@ -75,12 +74,13 @@ def to_year(start: int, end: int, timezone: str) -> Range:
     """The same local dates a year earlier; 29 February becomes 28.
 
     Decision: an end on a local midnight is the end of the date before it, and that date moves: the year before
-    28 February 2024 alone is 28 February 2023, not nothing.
+    28 February 2024 alone is 28 February 2023, not nothing. A piece of two days that become one may be nothing.
     """
+    first = _to_year_before(start, timezone)
     if is_midnight(end, timezone):
         last = _year_before(local_day(end - 1, timezone))
-        return _to_year_before(start, timezone), first_instant(last + timedelta(days=1), timezone)
-    return _to_year_before(start, timezone), _to_year_before(end, timezone)
+        return first, max(first, first_instant(last + timedelta(days=1), timezone))
+    return first, max(first, _to_year_before(end, timezone))
 
 
 def _to_year_before(instant: int, timezone: str) -> int:
@@ -98,8 +98,5 @@ def _move(instant: int, timezone: str, days: int) -> int:
     day = moment.date() + timedelta(days=days)
     if is_midnight(instant, timezone):
         return first_instant(day, timezone)
-    return to_instant(datetime.combine(day, time(*_clock(moment)), ZoneInfo(timezone)))
-
-
-def _clock(moment: datetime) -> tuple[int, int, int, int]:
-    return moment.hour, moment.minute, moment.second, moment.microsecond
+    # Decision: of a repeated time the same of the two, of one that the clock leaves out as long after the change.
+    return to_instant(datetime.combine(day, moment.timetz()))

@@ -27,7 +27,7 @@ SCENES = (
     Scene("Europe/Berlin", date(2026, 10, 25)),  # 02:00 comes twice
     Scene("America/New_York", date(2026, 11, 1)),
     Scene("America/Havana", date(2026, 3, 8)),  # the day begins at 01:00
-    Scene("America/Havana", date(2026, 11, 1)),  # 00:00 comes twice
+    Scene("America/Havana", date(2025, 11, 2)),  # 00:00 comes twice
     Scene("Asia/Kathmandu", date(2026, 2, 28)),  # +05:45
     Scene("Australia/Lord_Howe", date(2026, 4, 5)),  # half an hour comes twice
     Scene("Australia/Lord_Howe", date(2026, 10, 4)),  # half an hour is cut
