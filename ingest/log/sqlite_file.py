@@ -106,18 +106,6 @@ def open_file(path: Path, partitions: int | None) -> FileFacts:
     return facts
 
 
-def renew_identity(path: Path) -> str:
-    """Give the file a new identity: a log restored from a copy goes on as a log of its own."""
-    identity = str(uuid.uuid4())
-    connection = connect(path)
-    try:
-        with as_log_error(path):
-            connection.execute("UPDATE log SET identity = ?", (identity,))
-    finally:
-        connection.close()
-    return identity
-
-
 def connect(path: Path) -> sqlite3.Connection:
     """Open one connection, without implicit transactions; it may be handed from thread to thread."""
     with as_log_error(path):

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.log.open import open_log, parse_url
-from ingest.log.sqlite_file import renew_identity
+from ingest.log.sqlite_file import connect
 from ingest.log.sqlite_room import Keeping
 from tests.ingest.log.makers import Clock, SqliteMaker, make_headers
 
@@ -74,19 +74,6 @@ async def test_the_number_of_partitions_is_fixed_for_life(tmp_path: Path) -> Non
     await log.close()
 
 
-async def test_a_restored_log_can_be_given_a_new_identity(tmp_path: Path) -> None:
-    maker = SqliteMaker(tmp_path)
-    log = await maker.open()
-    await log.append(0, make_headers(), b"a")
-    old = log.identity
-    await log.close()
-    new = renew_identity(maker.path)
-    log = await maker.open()
-    assert log.identity == new != old
-    assert [record.body for record in await log.read(0, 0, 1)] == [b"a"]
-    await log.close()
-
-
 async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LogUnavailableError, match="cannot be used now"):
@@ -147,4 +134,11 @@ async def test_the_file_itself_refuses_a_gap_and_a_position_that_is_taken(tmp_pa
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("INSERT INTO records VALUES (?, 0, '', '')", (wrong,))
     connection.execute("INSERT INTO records VALUES (7, 0, '', '')")
+    connection.close()
+
+
+async def test_every_connection_syncs_each_commit_and_wipes_what_is_deleted(tmp_path: Path) -> None:
+    connection = connect(await make_long_log(tmp_path))
+    pragmas = {"synchronous": 2, "journal_mode": "wal", "secure_delete": 1, "auto_vacuum": 2}
+    assert {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas} == pragmas
     connection.close()

@@ -1,0 +1,1 @@
+"""What is broken on purpose: processes that are killed, disks that are full."""
