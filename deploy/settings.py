@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -15,6 +15,7 @@ def split_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
+Folder = Annotated[Path, AfterValidator(Path.resolve)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split_list)]
 
 
@@ -24,7 +25,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PULSE_", extra="ignore", frozen=True)
 
     listen: str = Field("127.0.0.1:8000", description="Address and port to serve on")
-    data: Path = Field(Path("./data"), description="Folder of the embedded parts")
+    data: Folder = Field(Path("./data"), validate_default=True, description="Folder of the embedded parts")
     log_url: str = Field("", description="The event log; default `sqlite:///{data}/log.db`")
     warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
     control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")
@@ -41,14 +42,14 @@ class Settings(BaseSettings):
     @property
     def log(self) -> str:
         """URL of the event log with its default."""
-        return self.log_url or f"sqlite:///{self.data.resolve()}/log.db"
+        return self.log_url or f"sqlite:///{self.data}/log.db"
 
     @property
     def warehouse(self) -> str:
         """URL of the warehouse with its default."""
-        return self.warehouse_url or f"chdb:///{self.data.resolve()}/warehouse"
+        return self.warehouse_url or f"chdb:///{self.data}/warehouse"
 
     @property
     def control(self) -> str:
         """URL of the control plane with its default."""
-        return self.control_url or f"sqlite:///{self.data.resolve()}/control.db"
+        return self.control_url or f"sqlite:///{self.data}/control.db"

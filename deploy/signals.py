@@ -1,0 +1,38 @@
+"""How a server is asked to end: a first signal stops it gracefully, a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger()
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` on the first signal, end the process on the second."""
+    loop = asyncio.get_running_loop()
+
+    def note(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("ends_at_once", signal=number.name)
+            os._exit(128 + number)
+        log.info("stopping", signal=number.name, hint="once more to end at once")
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, note, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
