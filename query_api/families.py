@@ -40,6 +40,16 @@ ROWS = (
         SCOPE,
         limit=100,
     ),
+    Report(
+        "ledger",
+        ("hour",),
+        ("received", "stored", "bots", "duplicate", "refused", "dead_lettered", "in_flight", "erased"),
+        ("start", "end", "period", "timezone", "site", "format"),
+    ),
 )
 
 REPORTS: Mapping[str, Report] = MappingProxyType({report.name: report for report in ROWS})
+
+# Measures that are quotients; all others are whole numbers, but for the refusals by reason.
+RATES = frozenset({"avg_duration", "bounce_rate", "views_per_session", "scroll_depth", "conversion_rate"})
+COUNTS = frozenset(name for report in ROWS for name in report.measures) - RATES - {"refused"}
