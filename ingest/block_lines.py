@@ -89,15 +89,24 @@ def set_aside(lines: Lines, records: Sequence[Record], mask: NDArray[np.bool_], 
     """Move the masked rows to the bad lines."""
     if not mask.any():
         return lines
-    bodies = {(record.partition, record.position): record.body for record in records}
-    rows = lines.table.filter(pa.array(mask)).select(["_partition", "_offset", "_place", "site_id", "received"])
-    bad = [
-        BadLine(
-            partition, offset, place, reason, split_lines(bodies[partition, offset])[place], site, to_hour(received)
-        )
-        for partition, offset, place, site, received in zip(*rows.to_pydict().values(), strict=True)
-    ]
+    bad = to_bad_lines(lines.table.filter(pa.array(mask)), records, reason)
     return Lines(lines.table.filter(pa.array(~mask)).combine_chunks(), (*lines.bad, *bad))
+
+
+def to_bad_lines(rows: pa.Table, records: Sequence[Record], reason: str) -> list[BadLine]:
+    """Give the bad lines of rows that have positions, `site_id` and `received`, with their bytes out of the blocks."""
+    received = rows.column("received").cast(pa.int64())
+    columns = rows.select(["_partition", "_offset", "_place", "site_id"]).append_column("received", received)
+    wanted = set(zip(*columns.select(["_partition", "_offset"]).to_pydict().values(), strict=True))
+    texts = {
+        (record.partition, record.position): split_lines(record.body)
+        for record in records
+        if (record.partition, record.position) in wanted
+    }
+    return [
+        BadLine(partition, offset, place, reason, texts[partition, offset][place], site, to_hour(at))
+        for partition, offset, place, site, at in zip(*columns.to_pydict().values(), strict=True)
+    ]
 
 
 def to_hour(received: int) -> int:

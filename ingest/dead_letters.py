@@ -18,10 +18,9 @@ from schemas.event import BlockHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
-    from ingest.log import EventLog, Record
     from ingest.block_lines import BadLine, Position
+    from ingest.log import EventLog, Record
     from schemas.warehouse.client import Warehouse
 
 APPENDS_AT_ONCE = 500
@@ -55,10 +54,10 @@ RETRY_LOST = "its bytes are gone from the log: its retention has ended"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A row of `dead_letters`."""
+    """A row of `dead_letters`; `hour` of receipt in epoch seconds."""
 
     site_id: int
-    hour: datetime
+    hour: int
     log: int
     partition: int
     offset: int
@@ -115,7 +114,7 @@ class DeadLetters:
         """Append the line to the log again; return when that is durable. Raise DeadLetterGoneError."""
         line = await self.read_line(position)
         letter = (await self.find([position]))[position]
-        hour = int(letter.hour.timestamp() * 1000)
+        hour = letter.hour * 1000
         headers = BlockHeaders(1, hour, hour, (), retry_of=position)
         await self._log.append(letter.partition, headers, line + b"\n")
 
@@ -130,15 +129,14 @@ class DeadLetters:
         ]
         await self._insert(rows)
 
-    async def mark_retried(self, letters: Mapping[Position, DeadLetter], blocks: Iterable[Record]) -> None:
-        """Write that the letters were retried by these blocks, which have landed."""
+    async def mark_retried(self, retried: Iterable[tuple[DeadLetter, Record]]) -> None:
+        """Write that each letter was retried by its block, which has landed."""
         rows = [
             (
-                *(letter.site_id, int(letter.hour.timestamp()), self._number, *letter.position, letter.reason),
+                *(letter.site_id, letter.hour, self._number, *letter.position, letter.reason),
                 *(letter.dead_offset, True, block.partition, block.position, letter.version + 1),
             )
-            for block in blocks
-            if block.headers.retry_of is not None and (letter := letters.get(block.headers.retry_of)) is not None
+            for letter, block in retried
         ]
         await self._insert(rows)
 

@@ -14,8 +14,8 @@ from ingest.log import LogDamagedError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ingest.log import EventLog
     from ingest.block_lines import Position
+    from ingest.log import EventLog
     from schemas.warehouse.client import Warehouse
 
 CONSUMED = """
@@ -72,11 +72,12 @@ class Leftover:
 class Progress:
     """Where to go on, per partition: from `begins`; first of all exactly to `ends`, if there are any.
 
-    `leftover` is None when nothing was cut short.
+    Up to `landed` there may be rows of a batch that was cut short: `leftover`, None when there was none.
     """
 
     begins: Sequence[int]
     ends: Sequence[int] | None
+    landed: Sequence[int]
     leftover: Leftover | None
 
 
@@ -97,7 +98,7 @@ async def read_progress(warehouse: Warehouse, log: EventLog, number: int) -> Pro
     ends = under_way[0]["ends"] if under_way else None
     cut_short = landed != begins or ends is not None
     leftover = await read_leftover(warehouse, number, begins, marks) if cut_short else None
-    return Progress(begins, ends, leftover)
+    return Progress(begins, ends, ends or landed, leftover)
 
 
 def refuse_lost_records(partition: int, end: int, landed: int) -> None:
@@ -118,11 +119,19 @@ async def read_marks(warehouse: Warehouse, number: int) -> Marks:
 async def read_leftover(warehouse: Warehouse, number: int, begins: Sequence[int], marks: Marks) -> Leftover:
     """Read what stands at or above the consumed positions; only months that have such rows are looked into."""
     months = {month for (partition, month), mark in marks.landed.items() if mark[0] >= begins[partition]}
-    parameters = {"log": number, "begins": list(begins), "months": sorted(months)}
-    stored = await _read_positions(warehouse, STORED, parameters)
+    stored = await read_stored(warehouse, number, begins, sorted(months))
+    parameters = {"log": number, "begins": list(begins)}
     duplicates = await _read_positions(warehouse, DUPLICATES, parameters)
     dead = await _read_positions(warehouse, DEAD_LETTERS, parameters)
     return Leftover(marks, stored, duplicates, dead)
+
+
+async def read_stored(
+    warehouse: Warehouse, number: int, begins: Sequence[int], months: Sequence[int]
+) -> frozenset[Position]:
+    """Read the positions of the rows of these months that stand at or above `begins`."""
+    parameters = {"log": number, "begins": list(begins), "months": list(months)}
+    return await _read_positions(warehouse, STORED, parameters)
 
 
 async def _read_marks(warehouse: Warehouse, sql: str, number: int) -> dict[MonthKey, Mark]:

@@ -58,6 +58,9 @@ ORDER BY (site_id, local_date, visitor_id, ts, _log, _partition, _offset, _place
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 0,
     lightweight_mutation_projection_mode = 'rebuild';
 
+-- Takes rows of events and keeps nothing: to find out which rows of a refused insert the engine cannot read.
+CREATE TABLE IF NOT EXISTS probe AS events ENGINE = Null;
+
 -- The highest (offset, place) that has landed per log partition and month, where rows were deleted afterwards: whoever
 -- deletes writes the mark first; the consumer takes the higher of this and the projection.
 CREATE TABLE IF NOT EXISTS marks

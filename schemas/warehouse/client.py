@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import pyarrow as pa
     from clickhouse_connect.driver.client import Client
 
 T = TypeVar("T")
@@ -157,3 +157,5 @@ def _as_warehouse_error() -> Iterator[None]:
     except ClickHouseError as error:
         kind = WarehouseLimitError if getattr(error, "code", None) in OVER_LIMIT else WarehouseError
         raise kind(str(error)) from error
+    except (OSError, pa.ArrowException) as error:  # an insert goes through a temporary file: the disk may be full
+        raise WarehouseError(str(error)) from error

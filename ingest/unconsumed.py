@@ -1,0 +1,40 @@
+"""How far a log has been consumed, and since when the oldest event that is not waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.log import EventLog
+
+
+class Unconsumed:
+    """The consumed position of every partition: everything before it is in the warehouse."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._first_received: dict[tuple[int, int], int] = {}
+        self.positions: Sequence[int] = ()
+
+    async def oldest(self, now: int) -> int:
+        """Receipt time (epoch ms) of the oldest record that is not consumed; `now`, taken before the call, if all are.
+
+        Raise LogUnavailableError.
+        """
+        found = now
+        for partition, position in enumerate(self.positions):
+            if position < (await self._log.bounds(partition)).end:
+                found = min(found, await self._read_first_received(partition, position))
+        return found
+
+    async def _read_first_received(self, partition: int, position: int) -> int:
+        here = (partition, position)
+        if here not in self._first_received:
+            records = await self._log.read(partition, position, 1)
+            self._first_received = {
+                place: received for place, received in self._first_received.items() if place[0] != partition
+            }
+            self._first_received[here] = records[0].headers.first_received
+        return self._first_received[here]
