@@ -24,6 +24,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from query_api.question import InvalidQuestionError
 from schemas.warehouse.client import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
@@ -157,19 +158,26 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
         try:
             return await handler(request)
-        except ApiError as error:
-            return to_response(request, error)
         except web.HTTPException as error:
             return _from_aiohttp(request, error)
-        except WarehouseLimitError as error:
-            log.warning("query_over_limit", path=request.path, reason=str(error))
-            return to_response(request, UnavailableError(TOO_MUCH))
-        except WarehouseError as error:
-            log.exception("warehouse_failed", path=request.path, reason=str(error))
-            return to_response(request, UnavailableError.after(NOT_NOW, 5))
-        except Exception:
-            log.exception("request_failed", path=request.path, method=request.method)
-            return to_response(request, ApiError(OURS))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets the shape; to_api_error logs it
+            return to_response(request, to_api_error(request, error))
+
+
+def to_api_error(request: web.Request, error: Exception) -> ApiError:
+    """What the client is told of an error; what it must not see is logged instead."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, InvalidQuestionError):
+        return BadRequestError.of(error.problems)
+    if isinstance(error, WarehouseLimitError):
+        log.warning("query_over_limit", path=request.path, reason=str(error))
+        return UnavailableError(TOO_MUCH)
+    if isinstance(error, WarehouseError):
+        log.error("warehouse_failed", path=request.path, reason=str(error))
+        return UnavailableError.after(NOT_NOW, 5)
+    log.error("request_failed", path=request.path, method=request.method, exc_info=error)
+    return ApiError(OURS)
 
 
 async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:

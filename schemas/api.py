@@ -19,12 +19,20 @@ Source = Annotated[str, Field(description="Where the session came from; Direct w
 
 
 class ApiModel(BaseModel):
-    """Every field is always there."""
+    """Every field without a default is always there, and no other."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StatsRow(ApiModel):
+class ComparedRow(ApiModel):
+    """A row of figures over a range."""
+
+    compare: dict[str, int | float | str] | None = Field(
+        None, description="The same figures over the range of `compare=`; only when asked for"
+    )
+
+
+class StatsRow(ComparedRow):
     """The figures of the whole range."""
 
     visitors: Visitors
@@ -36,7 +44,7 @@ class StatsRow(ApiModel):
     views_per_session: float = Field(ge=0, description="Page views / sessions")
 
 
-class PageRow(ApiModel):
+class PageRow(ComparedRow):
     """A page with at least one page view in the range."""
 
     pathname: str = Field(description="Path as it was sent, without query and fragment")
@@ -49,7 +57,7 @@ class PageRow(ApiModel):
     scroll_depth: float = Field(ge=0, le=100, description="Mean of the sessions' deepest scroll, 0 to 100")
 
 
-class ReferrerRow(ApiModel):
+class ReferrerRow(ComparedRow):
     """A source of sessions."""
 
     referrer_source: Source
@@ -58,7 +66,7 @@ class ReferrerRow(ApiModel):
     bounce_rate: BounceRate
 
 
-class TimeseriesRow(ApiModel):
+class TimeseriesRow(ComparedRow):
     """A bucket; empty ones are there too."""
 
     t: str = Field(description="Local time at which the bucket begins, `2024-01-15T00:00:00`")
@@ -68,7 +76,7 @@ class TimeseriesRow(ApiModel):
     sessions: Sessions
 
 
-class EventRow(ApiModel):
+class EventRow(ComparedRow):
     """A custom event."""
 
     event_name: str = Field(description="Its name")
@@ -77,16 +85,17 @@ class EventRow(ApiModel):
     conversion_rate: float = Field(ge=0, le=1, description="Visitors with it / all visitors, 0 to 1, 4 decimals")
 
 
-class GeoRow(ApiModel):
+class GeoRow(ComparedRow):
     """A place. City names are estimates."""
 
     country: Country
     region: Region
+    city: str | None = Field(None, description="City, an estimate; only with `detail=city`")
     visitors: Visitors
     pageviews: Pageviews
 
 
-class DeviceRow(ApiModel):
+class DeviceRow(ComparedRow):
     """A kind of device with its browser and system."""
 
     device_type: DeviceType
@@ -177,16 +186,59 @@ class ErrorBody(BaseModel):
     details: list[ErrorDetail] | None = Field(None, description="Every problem of the request")
 
 
-class RefusedEvent(ApiModel):
-    """An event of a batch that was not taken."""
+class ComparedRange(ApiModel):
+    """The range that figures are compared with."""
 
-    index: int = Field(ge=0, description="Its place in the batch, from 0")
-    code: str = Field(description="Reason from the closed list")
-    reason: str = Field(description="The same for people")
+    model_config = ConfigDict(extra="allow")
+
+    start: datetime = Field(description="Its first instant, UTC")
+    end: datetime = Field(description="The instant after its last, UTC")
 
 
-class CollectAnswer(ApiModel):
-    """What became of a batch; every accepted event is durable."""
+class ReportMeta(BaseModel):
+    """What must be known of the rows."""
 
-    accepted: int = Field(ge=0, description="Events that are safe now")
-    refused: list[RefusedEvent] = Field(description="Events that were not taken")
+    model_config = ConfigDict(extra="allow")
+
+    start: datetime = Field(description="First instant of the resolved range, UTC")
+    end: datetime = Field(description="The instant after its last, UTC")
+    timezone: str = Field(description="Zone of bare dates and buckets")
+    total: int | None = Field(None, ge=0, description="Rows there are, before they are cut at `limit`")
+    cursor: str | None = Field(None, description="For `cursor=`: the next page; null on the last one")
+    as_of: datetime | None = Field(None, description="Which state of the data was read")
+    compare: ComparedRange | None = Field(None, description="The range of `compare=`")
+    completeness: Completeness
+
+
+class LedgerMeta(BaseModel):
+    """Which hours, and whether the two sides of the ledger are equal in all of them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    start: datetime
+    end: datetime
+    total: int = Field(ge=0, description="Rows")
+    closed: bool = Field(description="received equals the sum of what became of it, for every site and hour by itself")
+    completeness: Completeness
+
+
+class RealtimeMeta(BaseModel):
+    """How many visitors are here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    current_visitors: int = Field(ge=0, description="Sum of the rows, before they are cut at `limit`")
+    completeness: Completeness
+
+
+class SitesMeta(ApiModel):
+    """Which page this is."""
+
+    page: int = Field(ge=1)
+    per_page: int = Field(ge=1)
+    total: int = Field(ge=0, description="Sites there are")
+    pages: int = Field(ge=0, description="Pages there are")
+
+
+class EmptyMeta(ApiModel):
+    """Nothing more to say."""

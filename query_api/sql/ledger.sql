@@ -30,14 +30,15 @@ FROM
     SELECT site_id, hour, 'dead_lettered', '', count()
     FROM dead_letters FINAL
     WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
-        AND NOT retried
+        AND NOT (retried
+            AND (_log != {log:UInt16} OR retry_offset < {positions:Array(UInt64)}[retry_partition + 1]))
         AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
     GROUP BY ALL
 
     UNION ALL
 
     SELECT site_id, hour, 'erased', '', sum(records) + sum(bots)
-    FROM erased
+    FROM erased FINAL
     WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
     GROUP BY ALL
 )

@@ -1,0 +1,116 @@
+"""One handler for every report, and one each for sites, the ledger and stream tokens: decode, call, encode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from query_api.deps import ADMISSION, CACHE, CALLER, DEPS
+from query_api.formats import choose_format, to_body
+from query_api.guard import parse
+from query_api.ledger import read_ledger
+from query_api.question import Answer
+from query_api.reports import answer
+from query_api.site_pages import SITE_COLUMNS, parse_page, to_site_row
+from query_api.stream_tokens import create_token
+
+if TYPE_CHECKING:
+    from query_api.question import Format, Question, Report
+    from schemas.completeness import Completeness
+
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+async def answer_report(request: web.Request, report: Report) -> web.Response:
+    """Any report over a range."""
+    question = parse(request, report, list(request.query.items()))
+    deps = request.app[DEPS]
+    completeness = await deps.read_completeness()  # before the rows: it promises no more than they hold
+    answered = await ask_cached(request, question)
+    return respond(request, question.format, with_completeness(answered, completeness))
+
+
+async def answer_realtime(request: web.Request, report: Report) -> web.Response:
+    """Who is here now; never from the cache, since time alone changes it."""
+    question = parse(request, report, list(request.query.items()))
+    deps = request.app[DEPS]
+    completeness = await deps.read_completeness()
+    async with request.app[ADMISSION].enter():
+        answered = await answer(question, deps.warehouse, deps.now(), deps.limits)
+    return respond(request, question.format, with_completeness(answered, completeness))
+
+
+async def answer_ledger(request: web.Request, report: Report) -> web.Response:
+    """What became of every record received."""
+    question = parse(request, report, list(request.query.items()))
+    deps = request.app[DEPS]
+    completeness = await deps.read_completeness()
+    async with request.app[ADMISSION].enter():
+        sites = [site.id for site in question.sites]
+        ledger = await read_ledger(deps.warehouse, deps.read_in_flight, sites, question.range, deps.limits)
+    meta = {
+        "start": to_text(question.range.start),
+        "end": to_text(question.range.end),
+        "closed": ledger.closed,
+        "total": len(ledger.rows),
+    }
+    columns = (*report.dimensions, *report.measures)
+    return respond(request, question.format, with_completeness(Answer(columns, ledger.rows, meta), completeness))
+
+
+async def answer_sites(request: web.Request, _report: Report) -> web.Response:
+    """A page of the sites that the key sees."""
+    page = parse_page(list(request.query.items()))
+    sites = request[CALLER].sites
+    rows = [to_site_row(site) for site in page.cut(sites)]
+    return respond(request, page.format, Answer(SITE_COLUMNS, rows, page.to_meta(len(sites))))
+
+
+async def answer_stream_token(request: web.Request, _report: Report) -> web.Response:
+    """A token for one stream."""
+    deps = request.app[DEPS]
+    token = await create_token(deps.control, request[CALLER].key.id, deps.now())
+    return web.Response(
+        status=201, body=orjson.dumps(token.model_dump(mode="json")), content_type="application/json", headers=NO_STORE
+    )
+
+
+async def ask_cached(request: web.Request, question: Question) -> Answer:
+    """The answer from the cache or the warehouse."""
+    deps, cache = request.app[DEPS], request.app[CACHE]
+    versions = cache.read_versions(question)
+    found = cache.find(question, versions)
+    if found is not None:
+        return found
+    async with request.app[ADMISSION].enter():
+        answered = await answer(question, deps.warehouse, deps.now(), deps.limits)
+    cache.keep(question, versions, answered)
+    return answered
+
+
+def respond(request: web.Request, asked: Format | None, answered: Answer) -> web.Response:
+    """The answer in the format that the request asks for, by parameter or by header."""
+    format_ = choose_format(asked, request.headers.get("Accept", ""))
+    content_type, body = to_body(answered, format_)
+    return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept", **NO_STORE})
+
+
+def with_completeness(answered: Answer, completeness: Completeness) -> Answer:
+    """Say how much of what was acknowledged is counted."""
+    return replace(answered, meta={**answered.meta, "completeness": to_completeness(completeness)})
+
+
+def to_completeness(completeness: Completeness) -> dict[str, str | float | bool]:
+    """As `meta.completeness`."""
+    received = datetime.fromtimestamp(completeness.received_up_to / 1000, UTC)
+    return {"received_up_to": to_text(received), "lag": completeness.lag, "exact": completeness.exact}
+
+
+def to_text(instant: datetime) -> str:
+    """UTC with Z, milliseconds only when there are any."""
+    precision = "milliseconds" if instant.microsecond else "seconds"
+    return instant.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
