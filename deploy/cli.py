@@ -5,16 +5,28 @@ from __future__ import annotations
 import sys
 
 import typer
+import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
-from deploy import cli_import, cli_keys, cli_sites
+from deploy import cli_import, cli_keys, cli_sites, roles
 from deploy.importer import ImportFailedError
+from deploy.lock import FolderInUseError
 from deploy.observe import configure_logs
-from deploy.terminal import CommandError, errors
+from deploy.terminal import CommandError, errors, read_settings
+from ingest.writer import no_failpoint
 from query_api.errors import ApiError
 from schemas.warehouse.client import WarehouseError
 
-EXPECTED = (CommandError, ApiError, ImportFailedError, WarehouseError, SQLAlchemyError, OSError, ValueError)
+EXPECTED = (
+    CommandError,
+    FolderInUseError,
+    ApiError,
+    ImportFailedError,
+    WarehouseError,
+    SQLAlchemyError,
+    OSError,
+    ValueError,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +37,14 @@ app = typer.Typer(
 app.add_typer(cli_sites.app, name="site")
 app.add_typer(cli_keys.app, name="key")
 app.add_typer(cli_import.app, name="import")
+
+
+@app.command()
+def serve() -> None:
+    """Serve: collect, consume and answer in one process, until Ctrl-C."""
+    settings = read_settings()
+    configure_logs(settings.log_level)
+    uvloop.run(roles.serve(settings, no_failpoint))
 
 
 def main() -> None:

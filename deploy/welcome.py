@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from query_api.control.welcome import Welcome
+    from query_api.control.first_start import Welcome
 
 TEXT = """
 Pulse runs at {base}   (demo: {base}/demo/ · documentation: {base}/docs)
