@@ -1,4 +1,8 @@
-"""Reads a log in threads, each with a connection of its own. No transaction here outlives its call."""
+"""Reads a log in threads, each with a connection of its own. No read here outlives its call.
+
+Each statement is a consistent view by itself. Bounds are asked for only when the record at the position is not there:
+a thread has to win the interpreter back after every statement.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 THREADS = 2
 
-RECORDS = "SELECT id, headers, body FROM records WHERE id >= ? AND id < ? ORDER BY id"
-HEADERS = "SELECT id, headers FROM records WHERE id >= ? AND id < ? ORDER BY id"
+RECORDS = "SELECT id, headers, body FROM records WHERE id BETWEEN ? AND ? ORDER BY id"
+HEADERS = "SELECT id, headers FROM records WHERE id BETWEEN ? AND ? ORDER BY id"
 
 
 class Reader:
@@ -66,35 +70,37 @@ class Reader:
         connection = self._connections.get()
         try:
             with as_log_error(self._path):
-                connection.execute("BEGIN")  # bounds and records of one moment
-                try:
-                    return call(connection)
-                finally:
-                    connection.execute("ROLLBACK")
+                return call(connection)
         finally:
             self._connections.put(connection)
 
 
 def _read_records(connection: sqlite3.Connection, partition: int, position: int, max_bytes: int) -> list[Record]:
-    state = _refuse_outside(connection, partition, position)
-    span = (to_id(partition, position), to_id(partition, state.end))
     records: list[Record] = []
     left = max_bytes
-    for number, headers, body in connection.execute(RECORDS, span):
+    cursor = connection.execute(RECORDS, _to_span(partition, position))
+    for number, headers, body in cursor:
         left -= len(body)
         if left < 0 and records:
             break
         found = number - to_id(partition, 0)
         records.append(Record(partition, found, _read_header(partition, found, headers), body))
+    cursor.close()  # ends the read where it was broken off
+    if not records or records[0].position != position:
+        _refuse_outside(connection, partition, position)
     return records
 
 
 def _read_headers(connection: sqlite3.Connection, partition: int, position: int) -> list[tuple[int, BlockHeaders]]:
-    state = _refuse_outside(connection, partition, position)
-    span = (to_id(partition, position), to_id(partition, state.end))
     first = to_id(partition, 0)
-    rows = connection.execute(HEADERS, span).fetchall()
+    rows = connection.execute(HEADERS, _to_span(partition, position)).fetchall()
+    if not rows or rows[0][0] != first + position:
+        _refuse_outside(connection, partition, position)
     return [(number - first, _read_header(partition, number - first, headers)) for number, headers in rows]
+
+
+def _to_span(partition: int, position: int) -> tuple[int, int]:
+    return to_id(partition, max(0, position)), to_id(partition + 1, 0) - 1
 
 
 def _read_header(partition: int, position: int, headers: bytes) -> BlockHeaders:
@@ -105,7 +111,7 @@ def _read_header(partition: int, position: int, headers: bytes) -> BlockHeaders:
         raise LogDamagedError(message) from error
 
 
-def _refuse_outside(connection: sqlite3.Connection, partition: int, position: int) -> PartitionState:
+def _refuse_outside(connection: sqlite3.Connection, partition: int, position: int) -> None:
     state = read_states(connection)[partition]
     if not state.start <= position <= state.end:
         message = (
@@ -113,4 +119,3 @@ def _refuse_outside(connection: sqlite3.Connection, partition: int, position: in
             f"but it holds {state.start} to {state.end}: trimmed, or the file of another time"
         )
         raise LogDamagedError(message)
-    return state
