@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +39,13 @@ class AddressReader:
             return Address(b"", datacenter=False)
         version = 4 if len(packed) == 4 else 6  # noqa: PLR2004 (bytes of IPv4)
         origin = self._find(int.from_bytes(packed, "big"), version)
-        return Address(packed[:PREFIX], origin is not None and origin[1] in MACHINES)
+        machine = origin is not None and origin[1] in MACHINES
+        return Address(packed[:PREFIX], machine and is_global(packed))
+
+
+def is_global(packed: bytes) -> bool:
+    """Whether an address is anybody's: the table also covers networks that are reserved (documentation, private)."""
+    return ip_address(packed).is_global
 
 
 def to_packed(address: str) -> bytes:

@@ -39,6 +39,7 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place("", "", "")
+MAPPED = "::ffff:"  # an IPv4 address in IPv6's clothes
 REGIONS = ("state1", "region", "region_name", "state")  # flat records' names of it
 
 
@@ -55,19 +56,20 @@ class Geo:
 
     def _find(self, address: str) -> Place:
         """Give the place of an address in canonical text; of anything else, and of unknown ones, NOWHERE."""
-        for reader in self._v6 if ":" in address else self._v4:
+        plain = address.removeprefix(MAPPED) if "." in address else address
+        for reader in self._v6 if ":" in plain else self._v4:
             try:
-                record = reader.get(address)
-            except ValueError:
-                return NOWHERE
-            except maxminddb.InvalidDatabaseError as error:
+                record = reader.get(plain)
+            except (maxminddb.InvalidDatabaseError, UnicodeDecodeError) as error:
                 self._tell_damage(error)
                 continue
+            except (ValueError, TypeError):  # no address; the engine's word for a NUL in it is TypeError
+                return NOWHERE
             if record is not None and (place := to_place(record)) != NOWHERE:
                 return place
         return NOWHERE
 
-    def _tell_damage(self, error: maxminddb.InvalidDatabaseError) -> None:
+    def _tell_damage(self, error: Exception) -> None:
         if not self._damaged:
             self._damaged = True
             log.warning("geo_damaged", problem=str(error))

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from mmdb_writer import MMDBWriter
-from netaddr import IPSet
+from netaddr import IPSet  # type: ignore[import-untyped] # mmdb-writer's own, without stubs
 from prometheus_client import CollectorRegistry
 
 from ingest.enrich.pipeline import Enricher, EnrichMetrics, Facts, SiteFacts, local_days, read_lines
