@@ -6,11 +6,9 @@ twice. Some of what was not acknowledged is sent again after the restart, as a c
 
 from __future__ import annotations
 
-import argparse
 import random
-import shutil
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from tests.faults.senders import DOMAIN, Batch, Book, Sender
+from tests.faults.serve_failing import FAILPOINTS
 from tests.product import Product, ProductError
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ CONNECTIONS = 8
 LANDED_SECONDS = 120.0
 KILLED_STARTING = 0.3
 SENT_AGAIN = 0.5
+FAILPOINT_SECONDS = 60.0
+FAILPOINT_EVERY = 4  # one round in so many dies at a failpoint
+ROOT = Path(__file__).parents[2]
 SETTINGS = {"COLLECT_ADDRESS_LIMIT": "0", "GEO": "off", "PLAN": "enterprise"}
 KINDS = ("stored", "bots", "duplicate", "dead_lettered", "in_flight", "erased")
 
@@ -67,6 +69,29 @@ class KillRun:
         self.product.start()
         self.wait_until_landed()
         self.compare(f"/r{number}/")
+
+    def round_of_failpoint(self, number: int, name: str) -> None:
+        """Send until the process dies at the failpoint, start again, compare."""
+        self.product.kill()
+        self.start_failing(name, self.random.randint(1, 4))
+        senders = self.start_senders(number)
+        process = self.product.process
+        assert process is not None
+        process.wait(FAILPOINT_SECONDS)
+        self.kill(senders)
+        self.product.start()
+        self.wait_until_landed()
+        self.compare(f"/r{number}/")
+
+    def start_failing(self, name: str, times: int) -> None:
+        """Start a server that dies at its own failpoint, maybe before it is ready."""
+        program = [sys.executable, "-m", "tests.faults.serve_failing", name, str(times)]
+        with self.product.log_file.open("ab") as log:
+            self.product.process = subprocess.Popen(  # noqa: S603 - our own program
+                program, cwd=ROOT, env=self.product.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        with suppress(ProductError):
+            self.product.wait_until_ready()
 
     def start_senders(self, number: int) -> list[Sender]:
         """Let all connections send; half of what nobody acknowledged goes once more."""
@@ -197,39 +222,10 @@ def run_rounds(folder: Path, rounds: int, seed: int, tell: Callable[[str], objec
         run = KillRun(product, random.Random(seed))  # noqa: S311 - moments, not secrets
         run.prepare()
         for number in range(rounds):
-            run.round(number)
+            if number % FAILPOINT_EVERY == FAILPOINT_EVERY - 1:
+                run.round_of_failpoint(number, FAILPOINTS[number // FAILPOINT_EVERY % len(FAILPOINTS)])
+            else:
+                run.round(number)
             tell(f"round {number + 1} of {rounds}: {run.describe()}")
         run.compare("/")
-        tell(f"all well: {run.describe()}")
-
-
-def tell(line: str) -> None:
-    """Say it at once, also into a pipe."""
-    print(line, flush=True)  # noqa: T201 (a report)
-
-
-def main() -> int:
-    """The command of `scripts/kill`."""
-    parser = argparse.ArgumentParser(prog="scripts/kill", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100, help="how often to kill (default 100)")
-    parser.add_argument(
-        "--seed", type=int, default=int(time.time()), help="the same moments again, as far as time goes"
-    )
-    parser.add_argument(
-        "--folder", type=Path, help="data folder; default a new one, which stays when something is wrong"
-    )
-    options = parser.parse_args()
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="pulse-kill-"))
-    tell(f"seed {options.seed}, data in {folder}")
-    try:
-        run_rounds(folder, options.rounds, options.seed, tell)
-    except (KillRunError, ProductError) as error:
-        sys.stderr.write(f"kill: {error}\n")
-        return 1
-    if not options.folder:
-        shutil.rmtree(folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        tell(f"All well: {run.describe()}")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ingest.log import LogUnavailableError
 from ingest.log.sqlite_room import Keeping
+from tests.faults.small_disk import fill_disk, may_mount, small_disk
 from tests.ingest.log.makers import SqliteMaker, make_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ingest.log.sqlite import SqliteLog
 
@@ -103,6 +102,7 @@ import asyncio, resource, sys
 from pathlib import Path
 from ingest.log import LogUnavailableError
 from ingest.log.sqlite_room import Keeping
+from tests.faults.small_disk import fill_disk, may_mount, small_disk
 from tests.ingest.log.makers import SqliteMaker, make_headers
 
 def limit(size):
@@ -151,47 +151,22 @@ def test_a_file_that_may_not_grow_refuses_and_recovers_by_itself(tmp_path: Path)
 # Below, a disk that is really full. Only root may make a small one: elsewhere these tests are not there, and what they
 # show of errors and recovery is shown by the limit on file size above.
 SMALL_DISK = 24 * MEGABYTE
-MOUNT, UMOUNT = shutil.which("mount") or "", shutil.which("umount") or ""
-
-
-def try_mount(folder: Path) -> bool:
-    """Mount a small disk there; False when this user or this container may not."""
-    if os.geteuid() != 0 or not MOUNT or not UMOUNT:
-        return False
-    command = [MOUNT, "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "pulse", str(folder)]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - as written above
-
-
-def unmount(folder: Path) -> None:
-    """Take it away again."""
-    subprocess.run([UMOUNT, str(folder)], check=True)  # noqa: S603 - our own mount
-
-
-def may_mount() -> bool:
-    """Try it once."""
-    with tempfile.TemporaryDirectory() as folder:
-        if not try_mount(Path(folder)):
-            return False
-        unmount(Path(folder))
-        return True
-
 
 if may_mount():
 
     @pytest.fixture
-    def small_disk(tmp_path: Path) -> Iterator[Path]:
+    def disk(tmp_path: Path) -> Iterator[Path]:
         """A folder on a disk of its own."""
-        assert try_mount(tmp_path)
-        yield tmp_path
-        unmount(tmp_path)
+        with small_disk(tmp_path, SMALL_DISK):
+            yield tmp_path
 
-    async def test_on_a_full_disk_nothing_acknowledged_is_lost_and_space_heals(small_disk: Path) -> None:
-        maker = SqliteMaker(small_disk, Keeping(reserve_bytes=0))
+    async def test_on_a_full_disk_nothing_acknowledged_is_lost_and_space_heals(disk: Path) -> None:
+        maker = SqliteMaker(disk, Keeping(reserve_bytes=0))
         log = await maker.open()
-        ballast = small_disk / "ballast"
+        ballast = disk / "ballast"
         ballast.write_bytes(bytes(SMALL_DISK // 2))
         first = await fill_up(log, "")
-        ballast.write_bytes(ballast.read_bytes() + bytes(os.statvfs(small_disk).f_bavail * 4096))
+        fill_disk(disk)
         assert await fill_up(log, "full") == 0
         with pytest.raises(LogUnavailableError, match="full"):
             await log.ping()
@@ -205,8 +180,8 @@ if may_mount():
         assert await count_records(log) == first + second
         await log.close()
 
-    async def test_a_log_that_fills_the_disk_goes_on_once_it_is_consumed(small_disk: Path) -> None:
-        log = await SqliteMaker(small_disk).open()
+    async def test_a_log_that_fills_the_disk_goes_on_once_it_is_consumed(disk: Path) -> None:
+        log = await SqliteMaker(disk).open()
         for _ in range(3):
             assert await fill_up(log, "are kept in reserve") > 50
             await consume_all(log)
