@@ -10,6 +10,7 @@ from ingest.log.sqlite_room import PAGES, Room, empty_journal
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
     from ingest.log.sqlite_file import PartitionState
@@ -27,9 +28,9 @@ AGED = "SELECT id, appended, length(headers) + length(body) FROM records WHERE i
 class Housekeeper:
     """Decides what is done when. Used by the writer thread alone."""
 
-    def __init__(self, path: Path, keeping: Keeping) -> None:
+    def __init__(self, path: Path, keeping: Keeping, clock: Callable[[], int]) -> None:
         """The first look is due at once."""
-        self.room = Room(path, keeping)
+        self.room = Room(path, keeping, clock)
         self._sweeper = Sweeper(keeping)
         self._due = 0
 

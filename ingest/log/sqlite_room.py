@@ -6,13 +6,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ingest.log import LogUnavailableError
 from ingest.log.sqlite_file import BUSY_SECONDS
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
 HOUR = 3_600_000
+LOOK_MS = 1000  # how often the disk is looked at, if nothing else asks for it
 SURE_BYTES = 32 * 1024**2  # after so much was appended the file is measured again
 READER_MS = 100  # how long a foreign reader may hold up the emptying of the write-ahead log
 RESERVE_BYTES = 8 * 1024**2
@@ -45,13 +48,18 @@ class Room:
     Used by the writer thread alone.
     """
 
-    def __init__(self, path: Path, keeping: Keeping) -> None:
+    def __init__(self, path: Path, keeping: Keeping, clock: Callable[[], int]) -> None:
         """Nothing is measured yet."""
         self._path = path
+        self._file = path.stat().st_ino
+        self._clock = clock
         self._keeping = keeping
         self._used = 0
         self._vacant = 0  # bytes of pages in the file that are free
         self._reckoned = SURE_BYTES  # bytes appended since it was measured
+        self._free = 0  # of the disk
+        self._spent = 0  # bytes written since the disk was looked at
+        self._looked = 0
 
     @property
     def is_half_used(self) -> bool:
@@ -61,6 +69,7 @@ class Room:
     def add(self, size: int) -> None:
         """So many bytes were appended."""
         self._reckoned += size + size // 8
+        self._spent += 2 * size
 
     def measure(self, connection: sqlite3.Connection) -> int:
         """Bytes in use now: pages that are not free, and the write-ahead log."""
@@ -87,19 +96,31 @@ class Room:
 
     def _refuse_disk(self, size: int) -> str:
         """The journal is empty: a block comes to the journal first, then to vacant pages or the end of the file."""
-        free, reserve = self._read_disk()
-        if free >= reserve + 2 * size or (free >= reserve // 2 + size and self._vacant >= 2 * size):
+        reserve = self._look()
+        if self._free >= reserve + 2 * size or (self._free >= reserve // 2 + size and self._vacant >= 2 * size):
             return ""
-        return f"the disk of {self._path} is full: {free} bytes are free, {reserve} are kept in reserve"
+        return f"the disk of {self._path} is full: {self._free} bytes are free, {reserve} are kept in reserve"
 
     def _is_disk_wide(self, size: int) -> bool:
-        free, reserve = self._read_disk()
-        return free >= reserve + 2 * (size + JOURNAL_BYTES)
+        needed = self._keeping.reserve_bytes + 2 * (size + JOURNAL_BYTES)
+        if not self._looked <= self._clock() < self._looked + LOOK_MS:
+            self._look()
+        return self._free - self._spent >= needed
 
-    def _read_disk(self) -> tuple[int, int]:
+    def _look(self) -> int:
+        """See how much of the disk is free, and give the reserve."""
+        self.refuse_other_file()
         disk = os.statvfs(self._path.parent)
-        reserve = min(self._keeping.reserve_bytes, disk.f_blocks * disk.f_frsize // 16)
-        return disk.f_bavail * disk.f_frsize, reserve
+        self._free = disk.f_bavail * disk.f_frsize
+        self._spent = 0
+        self._looked = self._clock()
+        return min(self._keeping.reserve_bytes, disk.f_blocks * disk.f_frsize // 16)
+
+    def refuse_other_file(self) -> None:
+        """Raise LogUnavailableError or OSError when the path is no longer that of the file that was opened."""
+        if self._path.stat().st_ino != self._file:
+            message = f"another file was put in place of the log {self._path}: start again"
+            raise LogUnavailableError(message)
 
 
 def empty_journal(connection: sqlite3.Connection) -> bool:

@@ -58,11 +58,10 @@ class Writer:
     def __init__(self, path: Path, keeping: Keeping, clock: Callable[[], int]) -> None:
         """Start the thread."""
         self._path = path
-        self._file = path.stat().st_ino
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._appender = Appender()
-        self.house = Housekeeper(path, keeping)
+        self.house = Housekeeper(path, keeping, clock)
         self._journal_pages = min(JOURNAL_BYTES, keeping.budget_bytes // 4) // PAGE_BYTES
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[Append | Job] = deque()
@@ -160,7 +159,6 @@ class Writer:
         """What the job gives, or the error that its caller shall see."""
         try:
             with as_log_error(self._path):
-                self._refuse_other_file()
                 return job(self._open())
         except (LogUnavailableError, LogDamagedError) as error:
             self._note_failure(error)
@@ -186,13 +184,9 @@ class Writer:
         more = self._attempt(lambda connection: self.house.step(connection, self._clock()))
         return more is True
 
-    def _refuse_other_file(self) -> None:
-        if self._path.stat().st_ino != self._file:
-            message = f"another file was put in place of the log {self._path}: start again"
-            raise LogUnavailableError(message)
-
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            self.house.room.refuse_other_file()
             self._connection = connect(self._path)
             self._connection.execute(f"PRAGMA wal_autocheckpoint={self._journal_pages}").fetchall()
         return self._connection

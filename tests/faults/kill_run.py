@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from tests.faults.senders import DOMAIN, Batch, Book, Sender
-from tests.faults.serve_failing import FAILPOINTS
 from tests.product import Product, ProductError
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ CONNECTIONS = 8
 LANDED_SECONDS = 120.0
 KILLED_STARTING = 0.3
 SENT_AGAIN = 0.5
+FAILPOINTS = ("month", "events", "judged", "receipts", "committed")  # places between two writes of the consumer
 FAILPOINT_SECONDS = 60.0
 FAILPOINT_EVERY = 4  # one round in so many dies at a failpoint
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,6 @@ from deploy import roles
 from deploy.observe import configure_logs
 from deploy.terminal import read_settings
 
-FAILPOINTS = ("month", "events", "judged", "receipts", "committed")
-
 
 class Failpoint:
     """Ends the process at the `times`th call with that name."""

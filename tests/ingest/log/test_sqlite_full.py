@@ -83,7 +83,9 @@ async def test_what_is_not_consumed_never_makes_room(tmp_path: Path) -> None:
 
 
 async def test_a_disk_with_less_than_the_reserve_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = await SqliteMaker(tmp_path, Keeping(reserve_bytes=8 * MEGABYTE)).open()
+    maker = SqliteMaker(tmp_path, Keeping(reserve_bytes=8 * MEGABYTE))
+    log = await maker.open()
+    maker.clock.now += 1000
     real = os.statvfs(tmp_path)
     blocks = {"f_bavail": 7 * MEGABYTE // real.f_frsize}
     almost_full = os.statvfs_result([*real[:4], blocks["f_bavail"], *real[5:]])

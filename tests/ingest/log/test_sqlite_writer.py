@@ -114,6 +114,7 @@ async def test_a_file_taken_away_is_noticed(tmp_path: Path) -> None:
     log = await maker.open()
     await log.append(0, make_headers(), b"a")
     maker.path.rename(tmp_path / "elsewhere")
+    maker.clock.now += 1000
     with pytest.raises(LogUnavailableError, match="No such file"):
         await log.append(0, make_headers(), b"b")
     maker.path.write_bytes(b"")
