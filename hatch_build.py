@@ -11,10 +11,9 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +27,11 @@ class BuildError(Exception):
     """The assets cannot be built; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Asset:
-    """A folder of built files: its place, the files that it is made of (patterns), and how."""
+class Asset(NamedTuple):
+    """A folder of built files: its place, the files that it is made of (patterns), and how.
+
+    No dataclass: those look their module up, and hatchling runs this file without entering it into sys.modules.
+    """
 
     output: str
     sources: tuple[str, ...]
