@@ -39,7 +39,10 @@ class Sender(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An accepted event: `visitor` is a number by which all events of one visitor go into one log partition."""
+    """An accepted event: `visitor` is a number by which all events of one visitor go into one log partition.
+
+    `data` ends with a newline.
+    """
 
     site_id: SiteId
     visitor: int
@@ -117,7 +120,7 @@ def to_line(event: Mapping[str, object], sender: Sender, site: Site) -> Line:
     if site.timezone != "UTC":
         line["site_timezone"] = site.timezone
     visitor = line.get("user_id") or f"{client.group} {line['user_agent']}"
-    return Line(site.id, crc32(f"{site.id} {visitor}".encode()), orjson.dumps(line))
+    return Line(site.id, crc32(f"{site.id} {visitor}".encode()), orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def refuse_by_site(url: str, client: Client, site: Site) -> None:

@@ -9,7 +9,7 @@ import itertools
 import secrets
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 from aiohttp import web
@@ -55,24 +55,32 @@ class TurnedAwayError(Exception):
         self.ends = ends
 
 
-class Answer(web.StreamResponse):
-    """A whole answer in bytes, for HTTP/1.1; `prepare` writes it in one piece and nothing is left to do."""
+class Answer(NamedTuple):
+    """A whole answer in bytes, as HTTP/1.1 has it on a connection that stays open; `ends` closes it."""
 
-    def __init__(self, status: int, content: bytes, *, ends: bool = False) -> None:
-        super().__init__(status=status)
-        self._content = content
-        self._ends = ends
+    status: int
+    content: bytes
+    ends: bool = False
+
+
+class Sent(web.StreamResponse):
+    """An answer as aiohttp wants it: `prepare` writes it in one piece and nothing is left to do."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(status=answer.status)
+        self._answer = answer
+        self._stays = not answer.ends
 
     @property
     def keep_alive(self) -> bool:
         """Whether the connection stays open afterwards."""
-        return not self._ends
+        return self._stays
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         """Write everything."""
-        content = self._content
-        if self._ends or not request.keep_alive:
-            self._ends = True
+        content = self._answer.content
+        self._stays = self._stays and bool(request.keep_alive)
+        if not self._stays:
             content = content.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         elif request.version.minor == 0:
             content = content.replace(b"\r\n", b"\r\nConnection: keep-alive\r\n", 1)
@@ -125,7 +133,7 @@ class Answers:
         body = {"error": turned.message, "code": CODES[turned.status], "request_id": request_id}
         headers = f"{JSON}Retry-After: {turned.retry_after}\r\n" if turned.retry_after else JSON
         content = self.to_bytes(turned.status, headers, orjson.dumps(body), request_id)
-        return Answer(turned.status, content, ends=turned.ends)
+        return Answer(turned.status, content, turned.ends)
 
     def make(self, status: int, headers: str, body: bytes) -> Answer:
         """Any other answer; `headers` are whole lines."""

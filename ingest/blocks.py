@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
 from ingest.log import LogUnavailableError
-from schemas.event import BLOCK_BYTES, BlockHeaders, ReceiptCount, SiteId
+from schemas.event import BLOCK_BYTES, BlockHeaders, ReceiptCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ingest.admit import Admission, Refusal
+    from ingest.admit import Admission, Line, Refusal
     from ingest.log import EventLog
+    from schemas.event import SiteId
+
+Settle: TypeAlias = "Callable[[Exception | None], None]"
+# What receipt counts are kept by: site, UTC hour in epoch seconds, reason of a refusal or empty.
+CountKey: TypeAlias = "tuple[SiteId, int, str]"
 
 HOUR_MS = 3_600_000
 MAX_WAITING = 32 * 1024 * 1024  # bytes of lines that are not durable yet
@@ -34,19 +39,28 @@ class OverloadedError(Exception):
     """More lines wait for the log than may; come back in a second."""
 
 
-class CountKey(NamedTuple):
-    """What receipt counts are kept by: site, UTC hour in epoch seconds, reason of a refusal or empty."""
+class Several:
+    """Waits for as many blocks and settles once, with the error of any."""
 
-    site_id: SiteId
-    hour: int
-    reason: str
+    __slots__ = ("_error", "_left", "_settle")
+
+    def __init__(self, blocks: int, settle: Settle) -> None:
+        self._left = blocks
+        self._settle = settle
+        self._error: Exception | None = None
+
+    def __call__(self, error: Exception | None) -> None:
+        """One more is done."""
+        self._left -= 1
+        self._error = self._error or error
+        if not self._left:
+            self._settle(self._error)
 
 
 class Block:
     """Lines on their way to one log partition, and who waits for them.
 
-    A waiter is resolved with None when the block is durable, else with the error: a result, because nobody may be left
-    to hear an exception.
+    A waiter is called with None when the block is durable, else with the error.
     """
 
     __slots__ = ("counts", "first", "last", "lines", "size", "waiters")
@@ -57,7 +71,7 @@ class Block:
         self.first = received
         self.last = received
         self.counts: dict[CountKey, int] = {}
-        self.waiters: list[asyncio.Future[Exception | None]] = []
+        self.waiters: list[Settle] = []
 
 
 class BlockWriter:
@@ -79,38 +93,50 @@ class BlockWriter:
         self._flush: asyncio.TimerHandle | None = None
         self._stopped = False
 
-    def add(self, admission: Admission, received: int) -> list[asyncio.Future[Exception | None]]:
+    def add(self, admission: Admission, received: int, settle: Settle) -> None:
         """Take the lines and count the refusals of a request that was received at `received` (epoch milliseconds).
 
-        Give what to wait for: the lines are durable when every future has come to None. Refusals beside lines travel
-        in their block and share its fate. Raise OverloadedError and take nothing.
+        `settle` is called once, later, with None when every line is durable, else with the error; at once where there
+        is no line. Refusals beside lines travel in their block and share its fate. Raise OverloadedError and take
+        nothing.
         """
         if self.waiting > MAX_WAITING or self._stopped:
             raise OverloadedError
         hour = received // HOUR_MS * 3600
-        partitions = len(self._queues)
         written: list[Block] = []
         for line in admission.lines:
-            block = self._find_room(line.visitor % partitions, len(line.data), received)
-            block.lines.append(line.data)
-            block.size += len(line.data) + 1
-            self.waiting += len(line.data) + 1
-            key = CountKey(line.site_id, hour, "")
-            block.counts[key] = block.counts.get(key, 0) + 1
+            block = self._put(line, received, hour)
             if block not in written:
                 written.append(block)
         if admission.refusals:
             self._count_refusals(admission.refusals, hour, written[0].counts if written else self._refused)
             self._last_refusal = received
             self._schedule_flush()
-        return [self._wait_for(block, received) for block in written]
+        if len(written) > 1:
+            settle = Several(len(written), settle)
+        for block in written:
+            block.waiters.append(settle)
+        if not written:
+            settle(None)
+
+    def _put(self, line: Line, received: int, hour: int) -> Block:
+        size = len(line.data)
+        block = self._find_room(line.visitor % len(self._queues), size, received)
+        block.lines.append(line.data)
+        block.size += size
+        self.waiting += size
+        block.first = min(block.first, received)
+        block.last = max(block.last, received)
+        key = (line.site_id, hour, "")
+        block.counts[key] = block.counts.get(key, 0) + 1
+        return block
 
     def _count_refusals(self, refusals: Iterable[Refusal], hour: int, counts: dict[CountKey, int]) -> None:
         for refusal in refusals:
             if refusal.site_id is not None:
                 # A refused record was received too.
                 for reason in ("", refusal.reason):
-                    key = CountKey(refusal.site_id, hour, reason)
+                    key = (refusal.site_id, hour, reason)
                     counts[key] = counts.get(key, 0) + 1
 
     async def stop(self) -> None:
@@ -149,13 +175,6 @@ class BlockWriter:
             self._drains[partition] = self._loop.create_task(self._drain(partition), name=f"blocks {partition}")
         return block
 
-    def _wait_for(self, block: Block, received: int) -> asyncio.Future[Exception | None]:
-        block.first = min(block.first, received)
-        block.last = max(block.last, received)
-        waiter: asyncio.Future[Exception | None] = self._loop.create_future()
-        block.waiters.append(waiter)
-        return waiter
-
     async def _drain(self, partition: int) -> None:
         queue = self._queues[partition]
         try:
@@ -169,7 +188,7 @@ class BlockWriter:
         started = self._loop.time()
         error: Exception | None = LogUnavailableError("given up")  # until it is known to be durable
         try:
-            await self._log.append(partition, to_headers(block, refused), b"\n".join(block.lines))
+            await self._log.append(partition, to_headers(block, refused), b"".join(block.lines))
             error = None
             self._observe(len(block.lines), self._loop.time() - started)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is not durable, and its waiters must hear so
@@ -179,8 +198,7 @@ class BlockWriter:
         finally:
             self.waiting -= block.size
             for waiter in block.waiters:
-                if not waiter.done():
-                    waiter.set_result(error)
+                waiter(error)
 
     def _take_refusals(self) -> dict[CountKey, int]:
         taken = dict(islice(self._refused.items(), MAX_COUNTS))
@@ -206,5 +224,5 @@ def to_headers(block: Block, refused: Mapping[CountKey, int]) -> BlockHeaders:
         lines=len(block.lines),
         first_received=block.first,
         last_received=block.last,
-        counts=tuple(ReceiptCount(key.site_id, key.hour, key.reason, count) for key, count in counts.items()),
+        counts=tuple(ReceiptCount(*key, count) for key, count in counts.items()),
     )

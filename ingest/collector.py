@@ -6,20 +6,21 @@ log before it. A 202 is written only when every accepted event is durable.
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT
+from multidict import istr
 
 from ingest.address import Addresses
 from ingest.admit import Sender, admit
-from ingest.answers import Answers, TurnedAwayError
+from ingest.answers import Answers, Sent, TurnedAwayError
 from ingest.blocks import BlockWriter, OverloadedError
-from ingest.decode import TooLargeError, UnknownEncodingError, UnreadableError, to_records, unpack
-from ingest.fields import MAX_USER_AGENT
-from ingest.pixel import GIF, PIXEL, to_record
-from ingest.rates import Rates
+from ingest.collect_rates import CollectRates
+from ingest.incoming import Incoming, decode, refuse_media_type, to_secret, to_text
+from ingest.pixel import GIF, PIXEL, to_body
 from ingest.reading import BodyReader
 from ingest.refused import Reason
 from ingest.script import Script
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import CIMultiDictProxy
 
-    from ingest.address import Client, Network
+    from ingest.address import Network
     from ingest.admit import Admission
     from ingest.answers import Answer
     from ingest.collector_metrics import CollectorMetrics
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ingest.log import EventLog
     from ingest.sites import ProjectKey, Sites
 
+Reply: TypeAlias = "Callable[[Answer], None]"
+FORWARDED_FOR = istr("X-Forwarded-For")
+SITE_KEY = istr("X-Site-Key")
 EVENTS = "/v1/events"
 PIXEL_GIF = "/v1/pixel.gif"
 SCRIPT = "/script.js"
@@ -46,13 +50,13 @@ PREFLIGHT = (
     "Access-Control-Allow-Methods: POST, GET, OPTIONS\r\nAccess-Control-Max-Age: 86400\r\n"
     "Access-Control-Allow-Headers: Content-Type, Content-Encoding, X-Site-Key, Authorization, X-API-Key\r\n"
 )
-# The usual ones as they are sent; others are taken apart.
-PLAIN_TYPES = frozenset({"application/json", "text/plain;charset=UTF-8", "text/plain"})
-MEDIA_TYPES = frozenset({"application/json", "text/plain"})
-CHARSETS = frozenset({"", "utf-8", "utf8", "us-ascii"})
 INGEST = "ingest"
 ACCEPTED = 202
 RETRY_SECONDS = 1  # of a 503: by then a full log has answered, a busy one is empty
+CHEAP_BODY = 4096  # bytes that are decoded before anybody asks whether the sender may send
+OUR_FAULT = "Something went wrong here, not with your events."
+CANNOT_LOOK = "The site key or API key cannot be looked up now."
+OVERLOADED = "More events are waiting than can be held."
 NOT_DURABLE = "The events could not be made durable. Send them again, with the same event ids."
 
 log = structlog.get_logger()
@@ -69,6 +73,10 @@ class CollectorSettings:
     per_address: int = 100
     trusted_proxies: Sequence[Network] = ()
     script: bytes = b""
+
+
+class LookNeededError(Exception):
+    """The control plane has changed; look, and begin again."""
 
 
 class Collector:
@@ -94,11 +102,10 @@ class Collector:
         self._clock = clock
         self._metrics = metrics
         self._addresses = Addresses(settings.trusted_proxies)
-        self._site_rates = Rates[int](settings.per_site)
-        self._address_rates = Rates[str](settings.per_address)
-        self._has_site_limit = settings.per_site > 0
+        self._rates = CollectRates(settings.per_site, settings.per_address)
         self._reader = BodyReader()
         self._script = Script(settings.script, self.answers)
+        self._looks: set[asyncio.Task[None]] = set()
         metrics.waiting = lambda: self._blocks.waiting
 
     @property
@@ -121,62 +128,95 @@ class Collector:
 
     async def stop(self) -> None:
         """Take nothing more; return when everything that was taken is durable or answered with an error."""
+        while self._looks:
+            log.info("waiting_for_looks", requests=len(self._looks))
+            await asyncio.wait(self._looks)
         await self._blocks.stop()
 
-    async def handle(self, request: web.BaseRequest) -> Answer:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """POST /v1/events."""
         try:
-            answer = await self._collect(request)
+            body = await self._reader.read(request)
         except TurnedAwayError as turned:
-            answer = self.answers.turned_away(turned)
-        except Exception:
-            log.exception("collect_failed")
-            answer = self.answers.turned_away(TurnedAwayError(500, "Something went wrong here, not with your events."))
-        self._metrics.answers[answer.status] += 1
-        return answer
+            return Sent(self.turn_away(turned))
+        return Sent(await self._answer(Incoming(request.headers, request.remote or "", body)))
 
-    async def handle_pixel(self, request: web.BaseRequest) -> Answer:
-        """GET /v1/pixel.gif: the same by an image. It is a picture whatever the status says of the event."""
-        try:
-            sender = await self._find_sender(request, self._clock())
-            answer = await self._take([to_record(request)], sender)
-        except TurnedAwayError as turned:
-            answer = self.answers.turned_away(turned)
-        return self.answers.make(200 if answer.status == ACCEPTED else answer.status, PIXEL, GIF)
+    async def handle_pixel(self, request: web.BaseRequest) -> web.StreamResponse:
+        """GET /v1/pixel.gif: one event in the query. A picture comes back whatever the status says of the event."""
+        answer = await self._answer(Incoming(request.headers, request.remote or "", to_body(request), is_pixel=True))
+        return Sent(self.answers.make(200 if answer.status == ACCEPTED else answer.status, PIXEL, GIF))
 
-    async def handle_preflight(self, request: web.BaseRequest) -> Answer:
+    async def handle_preflight(self, request: web.BaseRequest) -> web.StreamResponse:
         """OPTIONS: any page may post, with any of our headers."""
         del request
-        return self.answers.make(204, PREFLIGHT, b"")
+        return Sent(self.answers.make(204, PREFLIGHT, b""))
 
-    async def _collect(self, request: web.BaseRequest) -> Answer:
-        headers = request.headers
-        refuse_media_type(headers.get("Content-Type", ""))
-        body = await self._reader.read(request)
-        sender = await self._find_sender(request, self._clock())
-        encoding = headers.get("Content-Encoding")
-        return await self._take(decode(body, encoding), sender)
+    def collect(self, incoming: Incoming, reply: Reply) -> None:
+        """Take a request whose body is there; `reply` is called once with the answer, now or later, never raises."""
+        try:
+            if self._sites.is_stale(self._clock()):
+                raise LookNeededError  # noqa: TRY301
+            self._take(incoming, reply)
+        except LookNeededError:
+            look = asyncio.get_running_loop().create_task(self._collect_after_look(incoming, reply))
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+        except TurnedAwayError as turned:
+            reply(self.turn_away(turned))
+        except Exception:
+            log.exception("collect_failed")
+            reply(self.turn_away(TurnedAwayError(500, OUR_FAULT)))
 
-    async def _find_sender(self, request: web.BaseRequest, now: int) -> Sender:
-        """Raise TurnedAwayError for a key that opens nothing, or too many requests of one address."""
-        if self._sites.is_stale(now):
+    def turn_away(self, turned: TurnedAwayError) -> Answer:
+        """Answer for a request that is not received."""
+        self._metrics.answers[turned.status] += 1
+        return self.answers.turned_away(turned)
+
+    async def _answer(self, incoming: Incoming) -> Answer:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.collect(incoming, lambda answer: None if answered.done() else answered.set_result(answer))
+        return await answered
+
+    async def _collect_after_look(self, incoming: Incoming, reply: Reply) -> None:
+        try:
             await self._sites.look_again()
-        headers = request.headers
-        client = self._addresses.find(request.remote or "", ",".join(headers.getall("X-Forwarded-For", ())))
-        key = await self._find_key(headers, now)
-        if key is None:
-            self._refuse_rate(client, 1, now)
-        return Sender(now, client, to_text(headers.get("User-Agent", "")), headers.get("X-Site-Key", ""), key)
+            self._take(incoming, reply)
+        except LookNeededError:
+            reply(self.turn_away(TurnedAwayError(503, CANNOT_LOOK, RETRY_SECONDS)))
+        except TurnedAwayError as turned:
+            reply(self.turn_away(turned))
+        except Exception:
+            log.exception("collect_failed")
+            reply(self.turn_away(TurnedAwayError(500, OUR_FAULT)))
 
-    async def _find_key(self, headers: CIMultiDictProxy[str], now: int) -> ProjectKey | None:
+    def _take(self, incoming: Incoming, reply: Reply) -> None:
+        """Decode, admit, write; raise LookNeededError or TurnedAwayError before anything is taken."""
+        headers = incoming.headers
+        if not incoming.is_pixel:
+            refuse_media_type(headers.get(CONTENT_TYPE, ""))
+        received = self._clock()
+        forwarded = ",".join(headers.getall(FORWARDED_FOR)) if FORWARDED_FOR in headers else ""
+        client = self._addresses.find(incoming.peer, forwarded)
+        key = self._find_key(headers, received)
+        if key is None and len(incoming.body) > CHEAP_BODY:
+            self._rates.refuse_spent(client.group, received)
+        agent = to_text(headers.get(USER_AGENT, ""))
+        sender = Sender(received, client, agent, headers.get(SITE_KEY, ""), key)
+        records = decode(incoming.body, headers.get(CONTENT_ENCODING))
+        admission = self._admit(records, sender)
+        self._rates.refuse(sender, admission)
+        try:
+            self._blocks.add(admission, received, Conclusion(self, admission, reply))
+        except OverloadedError as error:
+            raise TurnedAwayError(503, OVERLOADED, RETRY_SECONDS) from error
+
+    def _find_key(self, headers: CIMultiDictProxy[str], now: int) -> ProjectKey | None:
         secret = to_secret(headers)
         if secret is None:
             return None
-        digest = to_digest(secret)
-        key = self._sites.keys_by_digest.get(digest)
-        if key is None:
-            await self._sites.look_again()
-            key = self._sites.keys_by_digest.get(digest)
+        key = self._sites.keys_by_digest.get(to_digest(secret))
+        if key is None and not self._sites.is_current():
+            raise LookNeededError
         if key is None or not key.is_valid(now):
             raise TurnedAwayError(401, "The API key is unknown, expired or revoked.")
         if INGEST not in key.scopes:
@@ -184,87 +224,43 @@ class Collector:
         self.key_uses[key.id] = now
         return key
 
-    async def _take(self, records: Sequence[object], sender: Sender) -> Answer:
-        """Admit, write, answer."""
-        if sender.key is None and len(records) > 1:
-            self._refuse_rate(sender.client, len(records) - 1, sender.received)
+    def _admit(self, records: Sequence[object], sender: Sender) -> Admission:
         if not records:
             raise TurnedAwayError(400, "The request holds no event.")
-        admission = await self._admit(records, sender)
-        if self._has_site_limit:
-            self._refuse_site_rate(admission, sender.received)
-        await self._write(admission, sender.received)
-        if admission.lines:
-            return self.answers.accepted(len(admission.lines), admission.refusals)
-        return self.answers.refused(admission.refusals)
-
-    async def _admit(self, records: Sequence[object], sender: Sender) -> Admission:
-        view = self._sites.by_key
-        admission = admit(records, sender, view)
-        if any(refusal.reason is Reason.UNKNOWN_SITE for refusal in admission.refusals):
-            await self._sites.look_again()
-            if self._sites.by_key is not view:
-                admission = admit(records, sender, self._sites.by_key)
-        if any(refusal.reason is Reason.FOREIGN_SITE for refusal in admission.refusals):
-            raise TurnedAwayError(403, Reason.FOREIGN_SITE.text)
+        admission = admit(records, sender, self._sites.by_key)
+        if admission.refusals:
+            reasons = {refusal.reason for refusal in admission.refusals}
+            if Reason.UNKNOWN_SITE in reasons and not self._sites.is_current():
+                raise LookNeededError
+            if Reason.FOREIGN_SITE in reasons:
+                raise TurnedAwayError(403, Reason.FOREIGN_SITE.text)
         return admission
 
-    async def _write(self, admission: Admission, received: int) -> None:
-        """Return when every line is durable and all is counted."""
-        try:
-            waiters = self._blocks.add(admission, received)
-        except OverloadedError as error:
-            raise TurnedAwayError(503, "More events are waiting than can be held.", RETRY_SECONDS) from error
-        for waiter in waiters:
-            if await waiter is not None:
-                raise TurnedAwayError(503, NOT_DURABLE, RETRY_SECONDS)
+    def conclude(self, admission: Admission, error: Exception | None) -> Answer:
+        """Count and answer what was written, or could not be."""
+        if error is not None:
+            return self.turn_away(TurnedAwayError(503, NOT_DURABLE, RETRY_SECONDS))
         self._metrics.accepted += len(admission.lines)
         for refusal in admission.refusals:
             self._metrics.refused[refusal.reason] += 1
-
-    def _refuse_rate(self, client: Client, records: int, now: int) -> None:
-        wait = self._address_rates.wait_for(client.group, records, now)
-        if wait:
-            raise TurnedAwayError(429, "Too many events from this address.", wait // 1000 + 1)
-
-    def _refuse_site_rate(self, admission: Admission, now: int) -> None:
-        for site_id, lines in Counter(line.site_id for line in admission.lines).items():
-            wait = self._site_rates.wait_for(site_id, lines, now)
-            if wait:
-                raise TurnedAwayError(429, "Too many events for this site.", wait // 1000 + 1)
+        if admission.lines:
+            answer = self.answers.accepted(len(admission.lines), admission.refusals)
+        else:
+            answer = self.answers.refused(admission.refusals)
+        self._metrics.answers[answer.status] += 1
+        return answer
 
 
-def decode(body: bytes, encoding: str | None) -> Sequence[object]:
-    """Give the records of a body; raise TurnedAwayError."""
-    try:
-        return to_records(body if encoding is None else unpack(body, encoding))
-    except TooLargeError as error:
-        raise TurnedAwayError(413, str(error)) from error
-    except UnknownEncodingError as error:
-        raise TurnedAwayError(415, "Content-Encoding may be gzip or zstd.") from error
-    except UnreadableError as error:
-        raise TurnedAwayError(400, str(error)) from error
+class Conclusion:
+    """What happens when the blocks of a request are done."""
 
+    __slots__ = ("_admission", "_collector", "_reply")
 
-def refuse_media_type(content_type: str) -> None:
-    """Raise TurnedAwayError unless it is JSON or plain text in UTF-8."""
-    if content_type in PLAIN_TYPES:
-        return
-    media_type, _, parameters = content_type.lower().partition(";")
-    charset = parameters.partition("charset=")[2].split(";")[0].strip(' "')
-    if media_type.strip() not in MEDIA_TYPES or charset not in CHARSETS:
-        raise TurnedAwayError(415, "Content-Type must be application/json or text/plain, in UTF-8.")
+    def __init__(self, collector: Collector, admission: Admission, reply: Reply) -> None:
+        self._collector = collector
+        self._admission = admission
+        self._reply = reply
 
-
-def to_secret(headers: CIMultiDictProxy[str]) -> str | None:
-    """Give the project key that came along, or None. Other schemes (a proxy's Basic) are not for us."""
-    authorization = headers.get("Authorization")
-    if authorization is not None and authorization[:7].lower() == "bearer ":
-        return authorization[7:].strip()
-    return headers.get("X-API-Key")
-
-
-def to_text(header: str) -> str:
-    """Give a header as valid Unicode, cut; bytes that are not UTF-8 come as lone surrogates."""
-    header = header[:MAX_USER_AGENT]
-    return header if header.isascii() else header.encode("utf-8", "replace").decode()
+    def __call__(self, error: Exception | None) -> None:
+        """They are durable, or not."""
+        self._reply(self._collector.conclude(self._admission, error))

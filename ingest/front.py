@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 
-from ingest.answers import TurnedAwayError
+from ingest.answers import Sent, TurnedAwayError
+from ingest.decode import MAX_BODY
+from ingest.incoming import Incoming
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from aiohttp import StreamReader
     from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.http_parser import RawRequestMessage
 
-    from ingest.answers import Answers
+    from ingest.answers import Answer
+    from ingest.collector import Collector
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
     Factory = Callable[
@@ -38,6 +41,7 @@ LINGER_SECONDS = 2.0
 MAX_LINE = 16_384  # a pixel's query: url, referrer and title, percent-encoded
 READ_BYTES = 64 * 1024
 FAULT = 500
+EVENTS = "/v1/events"
 
 log = structlog.get_logger()
 
@@ -53,21 +57,16 @@ class Routed(web.BaseRequest):
 
 
 class Front(web.Server):
-    """The server: `routes` are handlers by (method, path), `fallback` takes what is not among them.
+    """The server: what `collector` does not take goes to `fallback`, whose requests `make_request` makes."""
 
-    `make_request` makes the fallback's requests. Answers to what is not HTTP, and to faults, are made by `answers`.
-    """
-
-    def __init__(
-        self, routes: Mapping[tuple[str, str], Handler], answers: Answers, fallback: Handler, make_request: Factory
-    ) -> None:
+    def __init__(self, collector: Collector, fallback: Handler, make_request: Factory) -> None:
         """Must be made in the running loop; raise SlowParserError."""
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             message = "aiohttp's C parser is not there: install a wheel of aiohttp for this platform"
             raise SlowParserError(message)
         super().__init__(self._dispatch, request_factory=self._make)
-        self.answers = answers
-        self._routes = routes
+        self.collector = collector
+        self._routes = collector.routes
         self._fallback = fallback
         self._make_fallback = make_request
         self._running = asyncio.get_running_loop()
@@ -95,13 +94,14 @@ class Front(web.Server):
         return request.route(request) if isinstance(request, Routed) else self._fallback(request)
 
 
-def front_alone(routes: Mapping[tuple[str, str], Handler], answers: Answers) -> Front:
+def front_alone(collector: Collector) -> Front:
     """Make the door of a process that only collects: anything else is 404."""
 
     async def say_nothing_here(request: web.BaseRequest) -> web.StreamResponse:
-        return answers.turned_away(TurnedAwayError(404, f"There is nothing at {request.path[:200]}."))
+        turned = TurnedAwayError(404, f"There is nothing at {request.path[:200]}.")
+        return Sent(collector.answers.turned_away(turned))
 
-    return Front(routes, answers, say_nothing_here, make_plain_request)
+    return Front(collector, say_nothing_here, make_plain_request)
 
 
 def make_plain_request(
@@ -116,9 +116,15 @@ def make_plain_request(
 
 
 class Connection(web.RequestHandler):
-    """One connection: aiohttp's, with our bounds, and our answers to what is not HTTP."""
+    """One connection: aiohttp's, with our bounds, our answers to what is not HTTP, and a short way for events.
 
-    __slots__ = ("_answers",)
+    aiohttp makes a task for each request and wakes two coroutines. A POST of events that has come whole, alone, on an
+    idle connection needs none of it: the collector is called at once and writes the answer when the block is durable.
+    Meanwhile `start`, aiohttp's loop over the requests of a connection, stays parked, so that what follows on the same
+    connection waits its turn. Every other request goes aiohttp's way.
+    """
+
+    __slots__ = ("_collector", "_parked")
 
     def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -131,7 +137,58 @@ class Connection(web.RequestHandler):
             read_bufsize=READ_BYTES,
             auto_decompress=False,
         )
-        self._answers = front.answers
+        self._collector = front.collector
+        self._parked: asyncio.Future[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and take the short way where it is open."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # busy
+            super().data_received(data)
+            return
+        self._waiter = None  # so that nobody is woken yet
+        super().data_received(data)
+        messages = self._messages
+        if len(messages) == 1 and not self._paused:
+            message, payload = messages[0]
+            # Not an error of the parser, that is.
+            if isinstance(message, RawRequestMessage) and is_whole_post(message, payload):
+                messages.clear()
+                self._parked = waiter
+                self._take(message, payload)
+                return
+        self._waiter = waiter
+        if messages:
+            waiter.set_result(None)
+
+    def _take(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        if self._parser is not None:
+            self._parser.message_consumed()
+        self._request_in_progress = True  # a stop waits for the answer
+        peer = self.peername
+        address = peer[0] if isinstance(peer, tuple) else ""
+        self._collector.collect(Incoming(message.headers, address, payload.read_nowait()), self._reply)
+
+    def _reply(self, answer: Answer) -> None:
+        """Write the answer of the short way and let `start` have the connection back."""
+        waiter, self._parked = self._parked, None
+        self._request_in_progress = False
+        if self.transport is not None:
+            self.transport.write(answer.content)
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if waiter is None or waiter.done():
+            return
+        if self.transport is None or self._close or self._force_close:
+            waiter.cancel()
+            return
+        self._waiter = waiter
+        if self._messages:
+            waiter.set_result(None)
+            return
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_SECONDS
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -148,4 +205,16 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             error = "an answer has begun, there cannot be another"
             raise ConnectionError(error)
-        return self._answers.turned_away(turned)
+        return Sent(self._collector.turn_away(turned))
+
+
+def is_whole_post(message: RawRequestMessage, payload: StreamReader) -> bool:
+    """Whether this is a POST of events, all there, on a connection that stays open."""
+    return (
+        message.path == EVENTS
+        and message.method == "POST"
+        and payload.is_eof()
+        and not message.should_close
+        and payload.exception() is None
+        and payload.total_bytes <= MAX_BODY
+    )

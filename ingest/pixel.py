@@ -8,38 +8,38 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from ingest.decode import Unreadable
-from ingest.refused import Reason
-
 if TYPE_CHECKING:
     from aiohttp import web
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 PIXEL = "Content-Type: image/gif\r\nCache-Control: no-store\r\nCross-Origin-Resource-Policy: cross-origin\r\n"
 MAX_PARAMETERS = 60
+EXACT_DIGITS = 15
 NUMBERS = frozenset({"screen_width", "engaged_ms", "scroll_depth", "attempt", "timestamp", "sent_at"})
 OBJECTS = frozenset({"props", "revenue"})
 FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
-def to_record(request: web.BaseRequest) -> object:
-    """Give the event of a query: fields by their names, `props` and `revenue` as JSON; `url` is else the Referer."""
+def to_body(request: web.BaseRequest) -> bytes:
+    """Give the event of a query as JSON: fields by their names; `url` is else the page that the image is in."""
+    query = request.raw_path.partition("?")[2]
     try:
-        pairs = parse_qsl(
-            request.raw_path.partition("?")[2], errors="replace", max_num_fields=MAX_PARAMETERS, keep_blank_values=True
-        )
+        pairs = parse_qsl(query, errors="replace", max_num_fields=MAX_PARAMETERS, keep_blank_values=True)
     except ValueError:
-        return Unreadable(Reason.MALFORMED, "")
-    record: dict[str, object] = {name: to_value(name, text) for name, text in pairs}
-    record.setdefault("url", request.headers.get("Referer", "").encode("utf-8", "replace").decode())
-    if any("\0" in text for _, text in pairs):
-        return Unreadable(Reason.NUL, str(record.get("site_key", "")))
-    return record
+        return b"{"  # too many: refused like any other that cannot be read
+    record: dict[str, object] = {to_unicode(name): to_value(name, to_unicode(text)) for name, text in pairs}
+    record.setdefault("url", to_unicode(request.headers.get("Referer", "")))
+    return orjson.dumps(record)
+
+
+def to_unicode(text: str) -> str:
+    """Replace what came as raw bytes that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def to_value(name: str, text: str) -> object:
     """Give a parameter as the JSON value it stands for, or as text."""
-    if name in NUMBERS and text.isascii() and text.isdigit() and len(text) < 16:  # noqa: PLR2004 - an exact integer
+    if name in NUMBERS and text.isascii() and text.isdigit() and len(text) <= EXACT_DIGITS:
         return int(text)
     if name == "interactive":
         return FLAGS.get(text, text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-BURST = 10  # seconds' worth that may come at once
+HORIZON = 10_000  # milliseconds' worth that may come at once
+HALF = 0.5
 MAX_SENDERS = 50_000  # a generation; two are kept, about 10 MB when both are full
 
 Key = TypeVar("Key", str, int)
@@ -20,7 +21,6 @@ class Rates(Generic[Key]):
 
     def __init__(self, per_second: int) -> None:
         self._cost = 1000 / per_second if per_second else 0.0  # milliseconds of the sender's time a record takes
-        self._horizon = BURST * 1000
         self._busy_until: dict[Key, float] = {}
         self._before: dict[Key, float] = {}
         self._turned = 0
@@ -32,18 +32,25 @@ class Rates(Generic[Key]):
         """
         if not self._cost:
             return 0
-        if now - self._turned >= self._horizon or len(self._busy_until) >= MAX_SENDERS:
+        if now - self._turned >= HORIZON or len(self._busy_until) >= MAX_SENDERS:
             self._turn(now)
-        busy_until = self._busy_until.get(sender) or self._before.get(sender, 0.0)
-        start = max(busy_until, now)
-        late = start + min(records * self._cost, self._horizon) - now - self._horizon
-        if late > 0.5:  # noqa: PLR2004 - half a millisecond: rounding, not a record
-            return int(late) + 1
-        self._busy_until[sender] = start + records * self._cost
-        return 0
+        start, late = self._reckon(sender, records, now)
+        if not late:
+            self._busy_until[sender] = start + records * self._cost
+        return late
+
+    def peek(self, sender: Key, now: int) -> int:
+        """Give what `wait_for` one record would return; take nothing."""
+        return self._reckon(sender, 1, now)[1] if self._cost else 0
+
+    def _reckon(self, sender: Key, records: int, now: int) -> tuple[float, int]:
+        start = max(self._busy_until.get(sender) or self._before.get(sender, 0.0), now)
+        late = start + min(records * self._cost, HORIZON) - now - HORIZON
+        # Half a millisecond is rounding, not a record.
+        return start, int(late) + 1 if late > HALF else 0
 
     def _turn(self, now: int) -> None:
         # A sender in debt past the horizon would be forgiven with its generation: carry those over.
-        owing = {sender: until for sender, until in self._busy_until.items() if until > now + self._horizon}
+        owing = {sender: until for sender, until in self._busy_until.items() if until > now + HORIZON}
         self._before, self._busy_until = self._busy_until, owing if len(owing) < MAX_SENDERS else {}
         self._turned = now

@@ -6,10 +6,12 @@ import gzip
 import hashlib
 from typing import TYPE_CHECKING
 
+from ingest.answers import Sent
+
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from ingest.answers import Answer, Answers
+    from ingest.answers import Answers
 
 MAX_AGE = 3600  # seconds that a page may use it without asking; a new version is everywhere after that
 
@@ -29,11 +31,11 @@ class Script:
             f"Vary: Accept-Encoding\r\nETag: {self._etag}\r\n"
         )
 
-    async def handle(self, request: web.BaseRequest) -> Answer:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the script, or 304 to who has it."""
         known = request.headers.get("If-None-Match", "")
         if known == "*" or self._etag in known:
-            return self._answers.make(304, self._headers, b"")
+            return Sent(self._answers.make(304, self._headers, b""))
         takes_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
         headers = self._headers + ("Content-Encoding: gzip\r\n" if takes_gzip else "")
-        return self._answers.make(200, headers, self._packed if takes_gzip else self._source)
+        return Sent(self._answers.make(200, headers, self._packed if takes_gzip else self._source))

@@ -44,7 +44,7 @@ class Hostnames(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What ingest knows of a site. `hostnames` None allows every host; `visitor_key` keys identified visitors."""
+    """What the collector knows of a site. `hostnames` None allows every host."""
 
     id: SiteId
     project_id: int
@@ -53,8 +53,6 @@ class Site(NamedTuple):
     is_active: bool
     hostnames: Hostnames | None
     excluded: tuple[Network, ...]
-    retention_months: int | None
-    visitor_key: bytes
 
 
 class ProjectKey(NamedTuple):
@@ -91,6 +89,7 @@ class Sites:
         self._changes: ControlChanges | None = None
         self._version: tuple[int, int] | None = None
         self._next_check = 0
+        self._changed = False
         self._reloading: asyncio.Task[None] | None = None
         self._last_reload = 0.0
 
@@ -109,19 +108,23 @@ class Sites:
             self._changes = None
 
     def is_stale(self, now: int) -> bool:
-        """Whether the control plane changed since it was read; asked at most every `CHECK_MS` of `now`, else False."""
-        if now < self._next_check:
-            return False
-        self._next_check = now + CHECK_MS
-        return self._read_version() != self._version
+        """Whether a change is known that is not read yet; the control plane is asked every `CHECK_MS` of `now`."""
+        if now >= self._next_check:
+            self._next_check = now + CHECK_MS
+            self._changed = not self.is_current()
+        return self._changed
+
+    def is_current(self) -> bool:
+        """Whether the view holds everything that was committed before this call."""
+        return self._read_version() == self._version
 
     async def look_again(self) -> None:
         """Return when the view holds everything that was committed before this call.
 
-        Unchanged costs nothing; else callers share one reading, at most ten a second. A control plane that cannot be
-        read leaves the view as it is.
+        Current already costs nothing; else callers share one reading, at most ten a second. A control plane that
+        cannot be read leaves the view as it is, and not current.
         """
-        if self._read_version() == self._version:
+        if self.is_current():
             return
         if self._reloading is None:
             self._reloading = asyncio.create_task(self._reload(), name="sites reload")
@@ -139,6 +142,7 @@ class Sites:
             await self._read()
         except SQLAlchemyError as error:
             log.warning("control_plane_unreadable", error=type(error).__name__)
+        self._changed = False  # also after a failure: known sites go on, and the next check finds it again
 
     async def _read(self) -> None:
         version = self._read_version()  # before the rows: a change in between is seen as one
@@ -161,8 +165,6 @@ def _to_site(row: RowMapping) -> Site:
         row["is_active"],
         to_hostnames(row["allowed_hostnames"]),
         to_networks(row["excluded_addresses"]),
-        row["retention_months"],
-        row["visitor_key"],
     )
 
 
@@ -199,8 +201,6 @@ SITES = select(
     tables.sites.c.is_active,
     tables.sites.c.allowed_hostnames,
     tables.sites.c.excluded_addresses,
-    tables.sites.c.retention_months,
-    tables.sites.c.visitor_key,
     tables.sites.c.site_key,
 ).where(tables.sites.c.deleted_at.is_(None))
 KEYS = select(

@@ -138,7 +138,7 @@ async def collecting(
     collector = Collector(log, sites, settings or CollectorSettings(per_address=0, script=SCRIPT), clock, metrics)
     try:
         async with (
-            serving(front_alone(collector.routes, collector.answers)) as port,
+            serving(front_alone(collector)) as port,
             aiohttp.ClientSession(auto_decompress=False) as session,
         ):
             yield Door(port, session, collector, metrics, log, control, clock)

@@ -1,0 +1,40 @@
+"""The two limits of collecting: events a second per site, records a second per client address."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ingest.answers import TurnedAwayError
+from ingest.rates import Rates
+
+if TYPE_CHECKING:
+    from ingest.admit import Admission, Sender
+
+
+class CollectRates:
+    """Turns requests away; senders with an ingest key have no limit of their address."""
+
+    def __init__(self, per_site: int, per_address: int) -> None:
+        self._sites = Rates[int](per_site)
+        self._addresses = Rates[str](per_address)
+        self._has_site_limit = per_site > 0
+
+    def refuse_spent(self, group: str, now: int) -> None:
+        """Raise TurnedAwayError (429) if the client may not send a single record; take nothing."""
+        refuse_until(self._addresses.peek(group, now), "address")
+
+    def refuse(self, sender: Sender, admission: Admission) -> None:
+        """Take what the request holds, or raise TurnedAwayError (429)."""
+        records = len(admission.lines) + len(admission.refusals)
+        if sender.key is None:
+            refuse_until(self._addresses.wait_for(sender.client.group, records, sender.received), "address")
+        if self._has_site_limit:
+            for site_id, lines in Counter(line.site_id for line in admission.lines).items():
+                refuse_until(self._sites.wait_for(site_id, lines, sender.received), "site")
+
+
+def refuse_until(wait: int, whose: str) -> None:
+    """Raise TurnedAwayError (429) for a wait of more than 0 milliseconds."""
+    if wait:
+        raise TurnedAwayError(429, f"Too many events for this {whose}.", -(-wait // 1000))
