@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("package.json", "package-lock.json", ".npmrc")
 ESBUILD = ("--bundle", "--minify", "--format=iife", "--target=es2020", "--charset=utf8", "--log-level=warning")
+PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
 SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "LICENSE", "NOTICE")
 
 
@@ -91,7 +92,7 @@ def install_packages(root: Path) -> None:
     if stamp.exists() and stamp.read_text() == digest:
         return
     npm = find_node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
-    run_node(root, str(npm), "ci", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1", "--loglevel=error")
+    run_node(root, str(npm), "ci", "--ignore-scripts", "--prefer-offline", *PATIENCE, "--loglevel=error")
     stamp.write_text(digest)
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 from ingest.tracker import read_script
 
@@ -52,6 +53,20 @@ def test_the_hook_builds_anew_what_changed_and_nothing_else(tmp_path: Path) -> N
     source.write_text(source.read_text() + "\nwindow.more = 1;\n")
     assert run_hook(root).stdout.splitlines() == ["built ingest/tracker/dist"]
     assert b".more=1" in (root / "ingest/tracker/dist/script.js").read_bytes()
+
+
+def test_a_wheel_holds_what_was_built(tmp_path: Path) -> None:
+    root = copy_tree(tmp_path)
+    (root / "node_modules").symlink_to(ROOT / "node_modules")
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, root / name)
+    words = [sys.executable, "-I", "-m", "hatchling", "build", "-t", "wheel"]
+    subprocess.run(words, cwd=root, env={"PATH": "/nonexistent"}, check=True, capture_output=True)  # noqa: S603 - own words
+    [wheel] = (root / "dist").glob("*.whl")
+    with ZipFile(wheel) as files:
+        assert files.read("ingest/tracker/dist/script.js") == read_script()
+        assert "query_api/docs/dist/swagger-ui-bundle.js" in files.namelist()
+        assert not [name for name in files.namelist() if "node_modules" in name]
 
 
 def test_the_hook_says_what_is_wrong_when_no_registry_answers(tmp_path: Path) -> None:
