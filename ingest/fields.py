@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+AMOUNT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 CURRENCY = re.compile(r"[A-Za-z]{3}")
 # scheme://[user@]host[:port], then a path, a query, a fragment or nothing. "data:" and "file:///" have no host.
 URL = re.compile(
@@ -145,18 +146,14 @@ def read_revenue(value: object) -> tuple[str, str]:
 
 
 def _read_amount(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > MAX_NUMBER_TEXT:
+    text = "" if isinstance(value, bool) or not isinstance(value, int | float | str) else str(value)
+    if not AMOUNT.fullmatch(text):
         raise RefusedError(Reason.BAD_REVENUE)
-    try:
-        amount = Decimal(str(value))
-        if not abs(amount) < MAX_AMOUNT:
-            raise RefusedError(Reason.BAD_REVENUE)
-        amount = amount.quantize(FOUR_PLACES)
-    except InvalidOperation as error:
-        raise RefusedError(Reason.BAD_REVENUE) from error
-    if abs(amount) >= MAX_AMOUNT:  # by rounding
-        raise RefusedError(Reason.BAD_REVENUE)
-    return f"{amount:f}"
+    amount = Decimal(text)
+    # Compared before and after rounding, which can add a digit and fails on a number that is far too large.
+    if abs(amount) < MAX_AMOUNT and abs(amount := amount.quantize(FOUR_PLACES)) < MAX_AMOUNT:
+        return f"{amount + 0:f}"  # + 0 takes the sign off -0
+    raise RefusedError(Reason.BAD_REVENUE)
 
 
 def read_instant(value: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Generic, TypeVar
 
 HORIZON = 10_000  # milliseconds' worth that may come at once
@@ -47,7 +48,7 @@ class Rates(Generic[Key]):
         start = max(self._busy_until.get(sender) or self._before.get(sender, 0.0), now)
         late = start + min(records * self._cost, HORIZON) - now - HORIZON
         # Half a millisecond is rounding, not a record.
-        return start, int(late) + 1 if late > HALF else 0
+        return start, max(0, ceil(late - HALF))
 
     def _turn(self, now: int) -> None:
         # A sender in debt past the horizon would be forgiven with its generation: carry those over.
