@@ -5,54 +5,50 @@ from __future__ import annotations
 import sys
 
 import typer
-import uvloop
-from sqlalchemy.exc import SQLAlchemyError
 
-from deploy import cli_import, cli_keys, cli_sites, roles
-from deploy.importer import ImportFailedError
-from deploy.lock import FolderInUseError
+from deploy import cli_serve
 from deploy.observe import configure_logs
-from deploy.terminal import CommandError, errors, read_settings
-from ingest.writer import no_failpoint
-from query_api.errors import ApiError
-from schemas.warehouse.client import WarehouseError
+from deploy.terminal import errors
 
-EXPECTED = (
-    CommandError,
-    FolderInUseError,
-    ApiError,
-    ImportFailedError,
-    WarehouseError,
-    SQLAlchemyError,
-    OSError,
-    ValueError,
-)
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Pulse: web analytics that are right, provable and fast. Settings are PULSE_… variables, see the README.",
-)
-app.add_typer(cli_sites.app, name="site")
-app.add_typer(cli_keys.app, name="key")
-app.add_typer(cli_import.app, name="import")
+HELP = "Pulse: web analytics that are right, provable and fast. Settings are PULSE_… variables, see the README."
 
 
-@app.command()
-def serve() -> None:
-    """Serve: collect, consume and answer in one process, until Ctrl-C."""
-    settings = read_settings()
-    configure_logs(settings.log_level)
-    uvloop.run(roles.serve(settings, no_failpoint))
+def make_app(*, only_serve: bool) -> typer.Typer:
+    """All commands, or `serve` alone: the others load what a serving process may not need."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+    app.add_typer(cli_serve.app)
+    if only_serve:
+        app.callback()(describe)
+        return app
+    from deploy import cli_geo, cli_import, cli_keys, cli_operate, cli_sites  # noqa: PLC0415 - see above
+
+    app.add_typer(cli_sites.app, name="site")
+    app.add_typer(cli_keys.app, name="key")
+    app.add_typer(cli_import.app, name="import")
+    app.add_typer(cli_geo.app, name="geo")
+    app.add_typer(cli_operate.app)
+    app.add_typer(cli_operate.dead_letters, name="dead-letters")
+    app.add_typer(cli_operate.logs, name="log")
+    return app
+
+
+def describe() -> None:
+    """Keep `serve` a command with a name, also where it is the only one."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; whatever fails is one line on standard error and exit code 1."""
     configure_logs("warning")
     try:
-        app()
-    except EXPECTED as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        errors.print(f"pulse: {line}", soft_wrap=True, markup=False)
-        sys.exit(1)
+        make_app(only_serve=sys.argv[1:2] == ["serve"])()
+    except Exception as error:  # noqa: BLE001 - a person sees one line, not a traceback
+        fail(error)
+
+
+def fail(error: Exception) -> None:
+    """Print the failure (the first of a group) as one line and end with exit code 1."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    line = " ".join(str(error).split()) or type(error).__name__
+    errors.print(f"pulse: {line}", soft_wrap=True, markup=False)
+    sys.exit(1)

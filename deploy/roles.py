@@ -1,18 +1,22 @@
-"""The roles of a process, each `async def (parts, stop) -> None`; the default is all of them in one TaskGroup."""
+"""What a process does: its roles, in one TaskGroup with one stop. The default is all of them.
+
+The embedded engine allows one process a folder, so here consumer, query and jobs go together; a collector may be a
+process of its own on the same log.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import structlog
 
-from deploy import welcome
-from deploy.http import serve_http
-from deploy.parts import Parts, open_parts
+from deploy.base import Base, open_base
+from deploy.health import make_health_app
+from deploy.http import make_collector, serve_http
 from deploy.signals import stopping_on_signals
-from query_api.control.first_start import ensure_first_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,32 +26,48 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, failpoint: Callable[[str], None]) -> None:
-    """Run every role until a signal comes, then stop: listening first, then what is under way, then the parts."""
-    os.chdir(make_private_folder(settings))
+class Role(StrEnum):
+    """What a process may do."""
+
+    ALL = "all"
+    COLLECTOR = "collector"
+    CONSUMER = "consumer"
+    QUERY = "query"
+    JOBS = "jobs"
+
+
+async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[[str], None]) -> None:
+    """Run the roles until a signal comes, then stop: listening first, then what is under way, then the parts."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    enter_private_folder(settings)
     stop = asyncio.Event()
-    async with open_parts(settings, failpoint) as parts:
-        with stopping_on_signals(stop):
-            async with asyncio.TaskGroup() as group:
-                ready = asyncio.Event()
-                group.create_task(serve_http(parts, stop, ready), name="http")
-                group.create_task(parts.consumer.run(stop), name="consumer")
-                await ready.wait()
-                await greet(parts)
+    with stopping_on_signals(stop):
+        if roles == {Role.COLLECTOR}:
+            await collect_only(settings, stop)
+        else:
+            from deploy.whole import serve_whole  # noqa: PLC0415 - a collector must not load the engine
+
+            await serve_whole(settings, roles, stop, failpoint)
     log.info("stopped")
 
 
-async def greet(parts: Parts) -> None:
-    """Tell a newcomer once how to begin; tell everybody where."""
-    base = f"http://{parts.settings.listen}"
-    newcomer = await ensure_first_start(parts.control, parts.settings.plan, parts.now())
-    if newcomer is not None:
-        print(welcome.to_text(newcomer, base), flush=True)  # noqa: T201 - it is what the command is asked for
-    log.info("serving", at=base)
+async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
+    """The collector role alone: HTTP in, log out."""
+    async with open_base(settings) as base, asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        app = make_health_app(base.pings, base.registry)
+        group.create_task(serve_http(base, make_collector(base), app, stop, ready), name="http")
+        await ready.wait()
+        announce(base)
 
 
-def make_private_folder(settings: Settings) -> str:
-    """An empty folder to run in: the embedded engine would read a config.xml of the working directory."""
+def announce(base: Base) -> None:
+    """Say where."""
+    log.info("serving", at=f"http://{base.settings.listen}", data=str(base.settings.data))
+
+
+def enter_private_folder(settings: Settings) -> None:
+    """Work in an empty folder: the embedded engine would read a config.xml of the working directory."""
     folder = settings.data / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
+    os.chdir(folder)

@@ -1,0 +1,197 @@
+"""Commands that need what only one process may open: run by the server that has it, else by the command itself.
+
+The server listens on a Unix socket in the data folder that only its user may open. The same functions answer there
+and in a command that finds no server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+import aiohttp
+import orjson
+import structlog
+from aiohttp import web
+
+from deploy.doctor import read_findings
+from deploy.parts import open_parts
+from deploy.terminal import CommandError
+from ingest.dead_letters import DeadLetter, DeadLetterGoneError
+from ingest.writer import no_failpoint
+from query_api.control.organisations import ensure_project
+from query_api.control.sites import list_sites
+from query_api.ledger import read_ledger
+from query_api.question import Range
+from schemas.warehouse.client import Limits, WarehouseError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from deploy.parts import Parts
+    from deploy.settings import Settings
+
+Arguments: TypeAlias = "Mapping[str, str]"
+Result: TypeAlias = "dict[str, object]"
+
+SOCKET = "pulse.sock"
+LONGEST_PATH = 100  # the kernel takes 107 bytes
+DONE, FAILED = 200, 422
+log = structlog.get_logger()
+
+
+async def show_ledger(parts: Parts, arguments: Arguments) -> Result:
+    """Every hour of receipt of the project's live sites, or of one site; `start` and `end` are ISO 8601."""
+    project = await ensure_project(parts.base.control, parts.base.settings.plan, parts.base.now())
+    pairs = await list_sites(parts.base.control, project.id)
+    wanted = arguments.get("site", "")
+    sites = [pair.live.id for pair in pairs if not wanted or wanted in {pair.live.domain, str(pair.live.id)}]
+    if wanted and not sites:
+        message = f"there is no site {wanted!r}: `pulse site list` shows the sites there are"
+        raise CommandError(message)
+    asked = Range(to_instant(arguments["start"]), to_instant(arguments["end"]))
+    ledger = await read_ledger(parts.warehouse, parts.read_in_flight, sites, asked, Limits())
+    return {"ledger": ledger.rows, "closed": ledger.closed}
+
+
+async def list_dead_letters(parts: Parts, arguments: Arguments) -> Result:
+    """The oldest dead letters."""
+    letters = await parts.consumer.dead_letters.list(int(arguments.get("limit", "100")))
+    return {"dead_letters": [to_row(letter) for letter in letters]}
+
+
+async def show_dead_letter(parts: Parts, arguments: Arguments) -> Result:
+    """The line itself; it holds the client's address."""
+    position = to_position(arguments["id"])
+    line = await parts.consumer.dead_letters.read_line(position)
+    return {"id": arguments["id"], "line": line.decode("utf-8", "backslashreplace")}
+
+
+async def retry_dead_letters(parts: Parts, arguments: Arguments) -> Result:
+    """Append one line, or all that were not retried yet, to the log again."""
+    letters = parts.consumer.dead_letters
+    if arguments["id"] != "all":
+        await letters.retry(to_position(arguments["id"]))
+        return {"retried": 1}
+    found = [letter for letter in await letters.list(ALL) if not letter.retried]
+    for letter in found:
+        await letters.retry(letter.position)
+    return {"retried": len(found)}
+
+
+async def examine(parts: Parts, _arguments: Arguments) -> Result:
+    """What `pulse doctor` finds inside."""
+    return {"findings": await read_findings(parts)}
+
+
+COMMANDS: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
+    "ledger": show_ledger,
+    "dead-letters-list": list_dead_letters,
+    "dead-letters-show": show_dead_letter,
+    "dead-letters-retry": retry_dead_letters,
+    "doctor": examine,
+}
+EXPECTED = (CommandError, DeadLetterGoneError, WarehouseError, ValueError)
+ALL = 1_000_000
+
+
+async def run_admin(settings: Settings, command: str, arguments: Arguments) -> Result:
+    """Have a command run; raise CommandError with what went wrong."""
+    if (settings.data / SOCKET).exists():
+        try:
+            return await ask_server(settings.data, command, arguments)
+        except aiohttp.ClientConnectorError:
+            log.debug("no_server", folder=str(settings.data))
+    async with open_parts(settings, no_failpoint) as parts:
+        try:
+            return await COMMANDS[command](parts, arguments)
+        except DeadLetterGoneError as error:
+            raise CommandError(str(error)) from error
+
+
+async def ask_server(folder: Path, command: str, arguments: Arguments) -> Result:
+    """Raise ClientConnectorError when nobody listens."""
+    with short_path(folder) as path:
+        connector = aiohttp.UnixConnector(path)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.post(f"http://pulse/{command}", data=orjson.dumps(arguments)) as response,
+        ):
+            answer: Result = orjson.loads(await response.read())
+    if response.status != DONE:
+        raise CommandError(str(answer["error"]))
+    return answer
+
+
+@contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """A path of the socket that the kernel takes, however deep the folder lies."""
+    path = str(folder / SOCKET)
+    if len(path.encode()) <= LONGEST_PATH:
+        yield path
+        return
+    descriptor = os.open(folder, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+    finally:
+        os.close(descriptor)
+
+
+def to_instant(text: str) -> datetime:
+    """An instant of ISO 8601 text, UTC where it names no offset; raise ValueError."""
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def to_row(letter: DeadLetter) -> Result:
+    """A dead letter as commands show it."""
+    return {
+        "id": ":".join(map(str, letter.position)),
+        "site_id": letter.site_id,
+        "hour": datetime.fromtimestamp(letter.hour, UTC).isoformat(),
+        "reason": letter.reason,
+        "retried": letter.retried,
+    }
+
+
+def to_position(text: str) -> tuple[int, int, int]:
+    """The position that an id names; raise CommandError."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+)", text)
+    if match is None:
+        message = f"{text!r} is no id of a dead letter: `pulse dead-letters list` shows them, for example 0:12:3"
+        raise CommandError(message)
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+@asynccontextmanager
+async def answering_commands(parts: Parts) -> AsyncIterator[None]:
+    """Listen on the socket as long as the block runs."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            result = await COMMANDS[request.match_info["command"]](parts, orjson.loads(await request.read()))
+        except EXPECTED as error:
+            return web.Response(status=FAILED, body=orjson.dumps({"error": str(error)}))
+        return web.Response(body=orjson.dumps(result, default=str))
+
+    app = web.Application()
+    app.router.add_post("/{command}", answer)
+    runner = web.AppRunner(app, handle_signals=False)
+    await runner.setup()
+    (parts.base.settings.data / SOCKET).unlink(missing_ok=True)
+    with short_path(parts.base.settings.data) as path:
+        site = web.UnixSite(runner, path)
+        mask = os.umask(0o177)
+        try:
+            await site.start()
+        finally:
+            os.umask(mask)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+        (parts.base.settings.data / SOCKET).unlink(missing_ok=True)

@@ -1,0 +1,127 @@
+"""Commands of whoever runs Pulse: the ledger, dead letters, the log, the doctor, the public document."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, cast
+
+import typer
+
+from deploy.admin import run_admin
+from deploy.clock import read_clock
+from deploy.control import control_of
+from deploy.lock import holding
+from deploy.terminal import AsJson, Speaker, output, print_json, read_settings, run
+from ingest.log.open import open_log
+from ingest.log.sqlite_room import Keeping
+from ingest.logs import adopt_log
+from query_api.openapi import DOCUMENT
+
+app = typer.Typer()
+dead_letters = typer.Typer(no_args_is_help=True, help="Lines that could not be read: nothing is lost in silence")
+logs = typer.Typer(no_args_is_help=True, help="The event log")
+
+Rows = list[dict[str, object]]
+Id = Annotated[str, typer.Argument(metavar="ID", help="partition:offset:place, see `pulse dead-letters list`")]
+MARKS = {"ok": "green", "warning": "yellow", "broken": "red"}
+
+
+@app.command()
+def ledger(
+    start: Annotated[str, typer.Option(help="First instant of receipt, ISO 8601; default a day ago")] = "",
+    end: Annotated[str, typer.Option(help="Instant after the last; default now")] = "",
+    site: Annotated[str, typer.Option(help="Domain or id of one site; default all")] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """What became of every record, by UTC hour of receipt.
+
+    received = stored + bots + duplicate + refused + dead_lettered + in_flight + erased. Exit code 1 when it does not
+    close.
+    """
+    now = datetime.now(UTC)
+    arguments = {
+        "start": start or (now - timedelta(days=1)).isoformat(),
+        "end": end or (now + timedelta(hours=1)).isoformat(),
+        "site": site,
+    }
+    result = run(run_admin(read_settings(), "ledger", arguments))
+    if as_json:
+        print_json(result)
+    else:
+        Speaker(as_json).show_rows("ledger", cast("Rows", result["ledger"]))
+        output.print("the two sides are equal" if result["closed"] else "THE TWO SIDES DIFFER")
+    if not result["closed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Look at configuration, disk, memory limits, parts and versions. Exit code 1 when something is broken."""
+    result = run(run_admin(read_settings(), "doctor", {}))
+    findings = cast("list[dict[str, str]]", result["findings"])
+    if as_json:
+        print_json(result)
+    for finding in [] if as_json else findings:
+        mark = f"[{MARKS[finding['state']]}]{finding['state']:>8}[/]"
+        output.print(f"{mark}  {finding['check']}: ", end="")
+        output.print(finding["text"], soft_wrap=True, markup=False)
+    if any(finding["state"] == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the query API and of collecting."""
+    sys.stdout.write(DOCUMENT.decode() + "\n")
+
+
+@dead_letters.command("list")
+def list_dead_letters(
+    limit: Annotated[int, typer.Option(help="How many at most, oldest first", min=1)] = 100, *, as_json: AsJson = False
+) -> None:
+    """List them with the reason why each could not be read."""
+    result = run(run_admin(read_settings(), "dead-letters-list", {"limit": str(limit)}))
+    Speaker(as_json).show_rows("dead_letters", cast("Rows", result["dead_letters"]))
+
+
+@dead_letters.command("show")
+def show_dead_letter(letter: Id, *, as_json: AsJson = False) -> None:
+    """Show the line itself, as long as the log keeps it. It holds the client's address."""
+    result = run(run_admin(read_settings(), "dead-letters-show", {"id": letter}))
+    Speaker(as_json).show(result, str(result["line"]))
+
+
+@dead_letters.command("retry")
+def retry_dead_letters(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="One id, or `all` that were not retried yet")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Append lines to the log again, with the receipt time and id that they had."""
+    result = run(run_admin(read_settings(), "dead-letters-retry", {"id": letter}))
+    Speaker(as_json).show(result, f"{result['retried']} appended to the log again")
+
+
+@logs.command("adopt")
+def adopt(*, as_json: AsJson = False) -> None:
+    """Take the log in the data folder as a new one, after it was restored or cut. Needs the server stopped."""
+    settings = read_settings()
+
+    async def work() -> dict[str, object]:
+        async with control_of(settings) as control:
+            with holding(settings.data):
+                log = await open_log(settings.log, Keeping(settings.log_budget), read_clock)
+                try:
+                    return {"log": await adopt_log(control.engine, log.identity, read_clock)}
+                finally:
+                    await log.close()
+
+    result = run(work())
+    Speaker(as_json).show(result, f"the log is number {result['log']} from now on")
+
+
+@logs.callback()
+def group() -> None:
+    """The event log."""

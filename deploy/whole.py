@@ -1,0 +1,72 @@
+"""Consumer, query and jobs (and the collector, if asked) in one process on the embedded engine."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from deploy import welcome
+from deploy.admin import answering_commands
+from deploy.health import make_health_app
+from deploy.http import make_collector, serve_http
+from deploy.parts import Parts, open_parts
+from deploy.roles import Role, announce
+from query_api.app import build_app
+from query_api.control.first_start import ensure_first_start
+from query_api.deps import Deps
+from schemas.warehouse.client import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from deploy.settings import Settings
+
+
+async def serve_whole(
+    settings: Settings, roles: frozenset[Role], stop: asyncio.Event, failpoint: Callable[[str], None]
+) -> None:
+    """Run until `stop`."""
+    everything = Role.ALL in roles
+    async with open_parts(settings, failpoint) as parts, answering_commands(parts), asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        collector = make_collector(parts.base) if everything or Role.COLLECTOR in roles else None
+        app = make_app(parts, answers=everything or Role.QUERY in roles)
+        group.create_task(serve_http(parts.base, collector, app, stop, ready), name="http")
+        if everything or Role.CONSUMER in roles:
+            group.create_task(parts.consumer.run(stop), name="consumer")
+        await ready.wait()
+        if everything:
+            await greet(parts)
+        announce(parts.base)
+
+
+def make_app(parts: Parts, *, answers: bool) -> web.Application:
+    """The query application, or health and metrics alone."""
+    pings = {**parts.base.pings, "warehouse": parts.warehouse.ping}
+    if not answers:
+        return make_health_app(pings, parts.base.registry)
+    deps = Deps(
+        warehouse=parts.warehouse,
+        control=parts.base.control,
+        clock=parts.base.clock,
+        read_completeness=parts.read_completeness,
+        read_in_flight=parts.read_in_flight,
+        versions=parts.versions,
+        pings=pings,
+        registry=parts.base.registry,
+        limits=Limits(),
+        version=version("pulse-analytics"),
+        limits_url=parts.base.settings.limits_url,
+    )
+    return build_app(deps)
+
+
+async def greet(parts: Parts) -> None:
+    """Tell a newcomer, once, how to begin."""
+    settings = parts.base.settings
+    newcomer = await ensure_first_start(parts.base.control, settings.plan, parts.base.now())
+    if newcomer is not None:
+        print(welcome.to_text(newcomer, f"http://{settings.listen}"), flush=True)  # noqa: T201 - it is for the person
