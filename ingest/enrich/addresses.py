@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from iporigin import BOT, HOSTING
 from iporigin._data import dataset  # its public `classify` builds three objects an address: 4.9 us against 0.8 us
@@ -18,11 +18,9 @@ MAPPED = b"\0" * 10 + b"\xff\xff"
 PREFIX = 8  # bytes of an IPv6 address that belong to one household
 
 
-class Address(NamedTuple):
-    """`network` is empty for a text that is no address."""
-
-    network: bytes
-    datacenter: bool
+# The network (empty for a text that is no address), and whether it is a data centre's. A plain tuple, as many are kept:
+# the garbage collector lets go of those at once, of named ones never (80 ms for a full round with 65 k of them).
+Address: TypeAlias = tuple[bytes, bool]
 
 
 class AddressReader:
@@ -36,11 +34,11 @@ class AddressReader:
         """Take any text. An IPv4-mapped address is IPv4; IPv6 counts by its /64."""
         packed = to_packed(address)
         if not packed:
-            return Address(b"", datacenter=False)
+            return b"", False
         version = 4 if len(packed) == 4 else 6  # noqa: PLR2004 (bytes of IPv4)
         origin = self._find(int.from_bytes(packed, "big"), version)
         machine = origin is not None and origin[1] in MACHINES
-        return Address(packed[:PREFIX], machine and is_global(packed))
+        return packed[:PREFIX], machine and is_global(packed)
 
 
 def is_global(packed: bytes) -> bool:

@@ -33,7 +33,7 @@ def add_bots(batch: Batch, columns: Columns) -> Columns:  # noqa: ARG001 (a step
     reasons = np.select(
         [
             mark(agents, [agent.crawler for agent in batch.agents]),
-            anonymous & mark(addresses, [address.datacenter for address in batch.addresses]),
+            anonymous & mark(addresses, [datacenter for _, datacenter in batch.addresses]),
             mark(referrers, [is_spam(referral.host, batch.memory.spammers) for referral in batch.referrals]),
             anonymous & mark(agents, [is_bare(text) for text in agents.values]),
         ],

@@ -59,7 +59,7 @@ def to_anonymous(batch: Batch, days: NDArray[np.int32], rows: Codes) -> NDArray[
     """Give the visitors of rows without one. A keyed hash is begun once a date and copied for each visitor."""
     ids, sites = batch.sites()
     addresses, agents = batch.distinct("address"), batch.distinct("user_agent")
-    networks = [address.network for address in batch.addresses]
+    networks = [network for network, _ in batch.addresses]
     texts = [to_bytes(text) for text in agents.values]
     found = combine([sites[rows], days[rows].astype(np.int64), addresses.codes[rows], agents.codes[rows]])
     begun = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -56,6 +57,12 @@ def make_facts(lines: pa.Table, geo: Geo | None = None) -> Facts:
 
 def make_enricher() -> Enricher:
     return Enricher(EnrichMetrics(CollectorRegistry()))
+
+
+@cache
+def share_enricher() -> Enricher:
+    """One for all tests: loading takes a second, and what it remembers changes no row (a test says so)."""
+    return make_enricher()
 
 
 def write_mmdb(path: Path, places: Mapping[str, Mapping[str, object]], version: int = 4) -> Path:

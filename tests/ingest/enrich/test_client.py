@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingest.enrich.client import to_language
-from tests.ingest.enrich.make import make_enricher, make_facts, make_line, to_lines
+from tests.ingest.enrich.make import make_facts, make_line, share_enricher, to_lines
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_language_is_a_tag_in_its_usual_case(text: str, language: str) -> None
 )
 def test_the_screen_class_follows_the_width(width: int, screen: str) -> None:
     lines = to_lines(make_line(screen_width=width))
-    assert make_enricher().enrich(lines, make_facts(lines))["screen"].to_pylist() == [screen]
+    assert share_enricher().enrich(lines, make_facts(lines))["screen"].to_pylist() == [screen]
 
 
 def test_a_time_zone_is_kept_if_it_is_one() -> None:
     zones = ["Europe/Berlin", "Asia/Calcutta", "Mars/Phobos", "../../etc/passwd", ""]
     lines = to_lines(*(make_line(timezone=zone) for zone in zones))
-    found = make_enricher().enrich(lines, make_facts(lines))["timezone"].to_pylist()
+    found = share_enricher().enrich(lines, make_facts(lines))["timezone"].to_pylist()
     assert found == ["Europe/Berlin", "Asia/Calcutta", "", "", ""]

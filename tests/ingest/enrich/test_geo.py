@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ingest.enrich.geo import CHECK_EVERY, NOWHERE, GeoError, GeoWatch, Place, open_geo
 from ingest.enrich.geo_status import geo_status
-from tests.ingest.enrich.make import make_enricher, make_facts, make_line, to_lines, write_mmdb
+from tests.ingest.enrich.make import make_facts, make_line, share_enricher, to_lines, write_mmdb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,14 +75,14 @@ def test_none_installed_is_a_state(tmp_path: Path) -> None:
     assert geo_status(None).state == "off"
     assert GeoWatch(None, lambda: 0).current() is None
     lines = to_lines(make_line())
-    row = make_enricher().enrich(lines, make_facts(lines)).to_pylist()[0]
+    row = share_enricher().enrich(lines, make_facts(lines)).to_pylist()[0]
     assert (row["country"], row["region"], row["city"]) == ("", "", "")
 
 
 def test_the_step_fills_the_three_columns(tmp_path: Path) -> None:
     geo = open_geo(write_mmdb(tmp_path / "a.mmdb", {"192.0.2.0/24": NESTED}))
     lines = to_lines(make_line(), make_line(address="198.51.100.1"), make_line(address="192.0.2.9"))
-    rows = make_enricher().enrich(lines, make_facts(lines, geo)).to_pylist()
+    rows = share_enricher().enrich(lines, make_facts(lines, geo)).to_pylist()
     assert [(row["country"], row["region"], row["city"]) for row in rows] == [
         ("GB", "England", "Boxford"),
         NOWHERE,
