@@ -31,6 +31,7 @@ export function openOutbox(api, say) {
   }
 
   function send() {
+    clearTimeout(timer);
     timer = 0;
     while (waiting.length && !timer) post(takeBatch());
   }
@@ -54,7 +55,7 @@ export function openOutbox(api, say) {
     if (waiting.length) timer = timer || setTimeout(send, 2 ** Math.min(batch[0].attempt, 9) * (500 + Math.random() * 500));
   }
 
-  /** The page may be gone in a moment: hand over all that waits to the browser. */
+  /** The page is going: hand all that waits over to the browser, which tells nobody what became of it. */
   function flush() {
     clearTimeout(timer);
     timer = 0;
@@ -64,5 +65,5 @@ export function openOutbox(api, say) {
     }
   }
 
-  return { add, flush };
+  return { add, send, flush };
 }

@@ -3,7 +3,8 @@ import { watchEngagement } from "./engagement.js";
 import { newId } from "./id.js";
 import { openOutbox } from "./outbox.js";
 
-const script = document.currentScript || document.querySelector("script[data-site-key]");
+const script =
+  document.currentScript || document.querySelector("script[data-site-key]") || document.createElement("script");
 const site = script.dataset;
 const early = window.pulse;
 
@@ -33,10 +34,10 @@ function isIgnored() {
   }
 }
 
-/** The address of what is shown; with data-hash the fragment is a part of the path, else it is left out. */
+/** The address of what is shown, as long as it may be; with data-hash the fragment is part of the path, else left out. */
 function readUrl() {
   const path = site.hash == null ? location.pathname : (location.pathname + location.hash).replace(/\/*#!?\/*/, "/");
-  return (location.host ? location.origin : "file://") + path + location.search;
+  return ((location.host ? location.origin : "file://") + path + location.search).slice(0, 2048);
 }
 
 function guard(work) {
@@ -53,7 +54,7 @@ function start() {
   let user_id = site.userId;
   let view; // what engagement belongs to: {url, user_id}
   let seen; // the address shown last, counted or not
-  const outbox = openOutbox(site.api || new URL("v1/events", script.src).href, say);
+  const outbox = openOutbox(site.api || new URL("v1/events", script.src || location).href, say);
   const engagement = watchEngagement(guard((fields) => record("engagement", { ...view, ...fields })));
 
   function record(name, fields) {
@@ -89,9 +90,12 @@ function start() {
     if (replaced ? now.split("?")[0] != before.split("?")[0] : now != before) countView(before);
   }
 
-  function leave() {
+  // A page that is hidden may go without another word, but mostly it stays, and then it hears whether this arrived.
+  const sendHidden = "keepalive" in Request.prototype ? outbox.send : outbox.flush;
+
+  function leave(hand) {
     engagement.tell();
-    outbox.flush();
+    hand();
   }
 
   const pulse = guard((name, options) => {
@@ -116,8 +120,8 @@ function start() {
   }
   addEventListener("popstate", guard(() => move()));
   addEventListener("hashchange", guard(() => move()));
-  document.addEventListener("visibilitychange", guard(() => document.hidden && leave()));
-  addEventListener("pagehide", guard(leave));
+  document.addEventListener("visibilitychange", guard(() => document.hidden && leave(sendHidden)));
+  addEventListener("pagehide", guard(() => leave(outbox.flush)));
   addEventListener("pageshow", guard((event) => event.persisted && countView(document.referrer)));
 
   guard(countView)(document.referrer);

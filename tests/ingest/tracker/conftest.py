@@ -22,6 +22,13 @@ Event = dict[str, object]
 SNIPPET = '<script defer src="/script.js" data-site-key="sk_live_test" data-local></script>'
 STUB = "<script>window.pulse=window.pulse||function(){(pulse.q=pulse.q||[]).push(arguments)}</script>"
 
+# Headless Chromium never hides a page: the state is set, the event is fired.
+HIDE = """state => {
+    Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+    Object.defineProperty(document, "hidden", {value: state == "hidden", configurable: true});
+    document.dispatchEvent(new Event("visibilitychange", {bubbles: true}));
+}"""
+
 
 @dataclass
 class Place:

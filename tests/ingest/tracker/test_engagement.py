@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ingest.tracker.conftest import HIDE
+
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page
 
@@ -14,11 +16,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TALL = '<div style="height: 4000px">long</div>'
-HIDE = """state => {
-    Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
-    Object.defineProperty(document, "hidden", {value: state == "hidden", configurable: true});
-    document.dispatchEvent(new Event("visibilitychange", {bubbles: true}));
-}"""
 
 
 async def open_page(context: BrowserContext, place: Place, body: str = "") -> Page:

@@ -93,6 +93,13 @@ async def test_a_page_without_storage_counts(context: BrowserContext, place: Pla
         await page.frames[1].evaluate("localStorage.length")
 
 
+async def test_a_script_that_cannot_find_its_tag_says_so(context: BrowserContext, place: Place) -> None:
+    page = await context.new_page()
+    async with page.expect_console_message() as said:
+        await page.goto(place.add_page("/a", head='<script type="module">import "/script.js"</script>'))
+    assert (await said.value).text == "Pulse does not count: the script tag has no data-site-key"
+
+
 async def test_opting_out_holds_at_once(context: BrowserContext, place: Place) -> None:
     page = await context.new_page()
     await page.goto(place.add_page("/a"))

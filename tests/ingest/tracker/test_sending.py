@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ingest.tracker.conftest import SNIPPET
+from tests.ingest.tracker.conftest import HIDE, SNIPPET
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext
@@ -113,6 +113,27 @@ async def test_an_outage_keeps_the_last_99_events(context: BrowserContext, place
     kept = [str(event["name"]) for event in events if str(event["name"]).startswith("n")]
     assert kept[-98:] == [f"n{i}" for i in range(52, 150)]
     assert len(kept) in {98, 99}  # the time spent on the page may take one place
+
+
+async def test_what_is_sent_from_a_hidden_page_is_sent_again_too(context: BrowserContext, place: Place) -> None:
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(place.add_page("/a"))
+    await place.until(["pageview"])
+    place.answers = [503]
+    async with page.expect_response("**/v1/events"):
+        await page.evaluate(f"pulse('Hidden'); ({HIDE})('hidden')")
+    await page.clock.fast_forward(2_000)
+    events = await place.until_came("Hidden", 2)
+    assert [event["attempt"] for event in events if event["name"] == "Hidden"] == [1, 2]
+
+
+async def test_an_address_that_is_too_long_is_cut(context: BrowserContext, place: Place) -> None:
+    page = await context.new_page()
+    await page.goto(place.add_page("/a") + "?utm_source=x&token=" + "t" * 3_000)
+    [event] = await place.until(["pageview"])
+    assert str(event["url"]).startswith(f"{place.url}/a?utm_source=x&token=tt")
+    assert len(str(event["url"])) == 2_048
 
 
 async def test_nothing_is_kept_on_the_device(context: BrowserContext, place: Place) -> None:
