@@ -1,0 +1,49 @@
+"""Runs the queries of one question: rows of whole numbers and texts come back, within the limits of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from query_api.planner import Plan
+
+if TYPE_CHECKING:
+    from query_api.question import Question, Range
+    from schemas.warehouse.client import Limits, Warehouse
+
+Key = tuple[str, ...]
+
+# Measured on two cores: day arrays come out of the aggregation in one block, and of one block one thread makes the
+# sessions, unless it is cut in two levels.
+SETTINGS = " SETTINGS group_by_two_level_threshold = 1, max_block_size = 65409"
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A row of a query: the dimensions by place, and sums by name."""
+
+    key: Key
+    sums: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question with the warehouse that answers it."""
+
+    question: Question
+    warehouse: Warehouse
+    limits: Limits
+
+    def plan(self, range_: Range) -> Plan:
+        """A new plan over a range, with bindings of its own."""
+        return Plan(self.question, range_)
+
+    async def read(self, sql: str, plan: Plan) -> list[Sums]:
+        """Run a query; columns d0, d1, … are dimensions, all others sums."""
+        table = await self.warehouse.query(sql + SETTINGS, plan.bindings.values, self.limits)
+        names = table.column_names
+        keys = [name for name in names if name[0] == "d" and name[1:].isdigit()]
+        return [
+            Sums(tuple(str(row[name]) for name in keys), {name: int(row[name]) for name in names if name not in keys})
+            for row in table.to_pylist()
+        ]

@@ -1,0 +1,7 @@
+-- Some rows of a list, picked by their keys.
+SELECT *
+FROM
+(
+    $groups
+)
+WHERE $keys

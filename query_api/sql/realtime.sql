@@ -1,0 +1,16 @@
+-- Distinct visitors with a kept pageview in the last five minutes, each in the row of the latest one.
+SELECT
+    $dimensions,
+    count() AS current_visitors
+FROM
+(
+    SELECT argMax(tuple($dimensions), moment) AS latest, $latest
+    FROM
+    (
+        $kept
+    )
+    WHERE is_view
+    GROUP BY site_id, visitor_id
+)
+GROUP BY $dimensions
+ORDER BY current_visitors DESC, $dimensions
