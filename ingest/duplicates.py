@@ -34,9 +34,8 @@ WHERE site_id IN {sites:Array(UInt32)} AND local_date IN {days:Array(Date)} AND 
 LATELY = """
 SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
 FROM events
-WHERE local_date >= {first:Date} AND received >= fromUnixTimestamp64Milli({since:Int64}) AND event_id != 0
+WHERE received >= fromUnixTimestamp64Milli({since:Int64}) AND event_id != 0
 """
-LATE_DAYS = 4  # an event received now lies at most 48 h back, or a local day more
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,7 @@ class Duplicates:
 
     async def load(self, since: int) -> None:
         """Read the ids stored since this receipt time (epoch ms)."""
-        first = EPOCH + timedelta(days=since // (24 * HOUR) - LATE_DAYS)
-        rows = await self._warehouse.query(LATELY, {"first": first, "since": since})
+        rows = await self._warehouse.query(LATELY, {"since": since})
         keys = to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
         self._lately.add(keys, _numbers(rows, "received"))
 

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS events
     revenue_amount Decimal(18, 4),
     revenue_currency LowCardinality(String),
     props Map(LowCardinality(String), String),
+    INDEX received received TYPE minmax GRANULARITY 1,  -- for the ids of the last hour and for the ledger
     PROJECTION marks
     (
         SELECT _log, _partition, toYYYYMM(local_date), max((_offset, _place))
