@@ -21,24 +21,23 @@ if TYPE_CHECKING:
 
 LOOKAROUND = ("(?!", "(?=", "(?<")  # what Rust's matcher does not know
 SPIDER = "Spider"
+LONGEST = 512  # of browsers none is longer; reading takes the longer, the longer the text
 
 DEVICES = ("desktop", "mobile", "tablet", "tv", "console", "")  # closed; empty is unknown
-# The first that is found in the user agent decides.
+# The first that is found in the user agent, in lower case, decides.
 DEVICE_RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "tv",
         re.compile(
             r"smart-?tv|googletv|google tv|android tv|appletv|apple tv|hbbtv|netcast|web0s|webos\.tv|bravia|crkey|roku|"
             r"viera|\baft[a-z]{1,4}\b|tizen.*\btv\b|\btv safari",
-            re.IGNORECASE,
         ),
     ),
-    ("console", re.compile(r"playstation|xbox|nintendo", re.IGNORECASE)),
+    ("console", re.compile(r"playstation|xbox|nintendo")),
     (
         "tablet",
         re.compile(
             r"ipad|tablet|kindle|\bsilk/(?!.*mobile)|playbook|\bkf[a-z]{2,5}\b|android(?!.*mobile)|nexus (?:7|9|10)\b",
-            re.IGNORECASE,
         ),
     ),
     (
@@ -46,14 +45,11 @@ DEVICE_RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(
             r"iphone|ipod|android|mobile|windows phone|windows ce|blackberry|\bbb10\b|opera mini|opera mobi|"
             r"iemobile|kaios|symbian|series60|midp|webos|harmonyos",
-            re.IGNORECASE,
         ),
     ),
     (
         "desktop",
-        re.compile(
-            r"windows|macintosh|mac os x|mac_powerpc|x11|linux|cros|freebsd|openbsd|netbsd|sunos", re.IGNORECASE
-        ),
+        re.compile(r"windows|macintosh|mac os x|mac_powerpc|x11|linux|cros|freebsd|openbsd|netbsd|sunos"),
     ),
 )
 # One browser is one name; whether it runs on a telephone is the device's business.
@@ -114,7 +110,7 @@ class Matcher:
 
 
 class AgentReader:
-    """Reads user agents. Building takes about half a second; reading one about 80 us, so whoever calls it remembers."""
+    """Reads user agents. Loading takes 0.3 s, reading one 50 us and 0.5 ms at worst, so whoever calls it remembers."""
 
     def __init__(self) -> None:
         """Load the lists."""
@@ -124,7 +120,8 @@ class AgentReader:
         self._parser = ua_parser.Parser(ua_parser.BestAvailableResolver(ua_parser.load_lazy_builtins()))
 
     def read(self, user_agent: str) -> Agent:
-        """Take any text; what it does not say is empty."""
+        """Take any text; what it does not say in its first LONGEST characters is empty."""
+        user_agent = user_agent[:LONGEST]
         found = self._parser.parse(user_agent)
         browser, system = found.user_agent, found.os
         spider = found.device is not None and found.device.family == SPIDER
@@ -145,7 +142,8 @@ class AgentReader:
 
 def to_device(user_agent: str) -> str:
     """Give one of DEVICES. An iPad that asks for desktop pages calls itself a Macintosh, and is one here."""
-    return next((device for device, pattern in DEVICE_RULES if pattern.search(user_agent)), "")
+    text = user_agent.lower()
+    return next((device for device, pattern in DEVICE_RULES if pattern.search(text)), "")
 
 
 def to_name(family: str, names: dict[str, str]) -> str:

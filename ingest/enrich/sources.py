@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Categories by weight: a name with hosts of several categories has the first of these where only its name is known.
 CATEGORIES = ("ai", "search", "social", "video", "shopping", "email", "paid", "referral", "")
+DEEPEST = 5
 MEDIA = {"unknown": "", "referral": ""}  # of the package: these two say nothing
 
 
@@ -52,8 +53,8 @@ class Register:
 
 
 def to_parents(host: str) -> Iterator[str]:
-    """Give the domains above a host, the nearest first, down to two labels."""
-    labels = host.split(".")
+    """Give the domains above a host, the nearest first, from DEEPEST labels down to two."""
+    labels = host.split(".")[-DEEPEST - 1 :]
     return (".".join(labels[place:]) for place in range(1, len(labels) - 1))
 
 

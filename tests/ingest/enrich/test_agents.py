@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.enrich.agents import DEVICES, AgentReader
+from ingest.enrich.agents import DEVICES, LONGEST, AgentReader
 from tests.ingest.enrich.make import SAFARI
 
 READER = AgentReader()
@@ -79,6 +79,10 @@ MACHINES = [
 @pytest.mark.parametrize("user_agent", MACHINES)
 def test_machines(user_agent: str) -> None:
     assert READER.read(user_agent).crawler
+
+
+def test_no_more_than_a_browser_says_is_read() -> None:
+    assert READER.read(SAFARI + " " * LONGEST + "Googlebot/2.1") == READER.read(SAFARI)
 
 
 @pytest.mark.parametrize("user_agent", ["", " ", "\x00", "(", "ä" * 1024, "Mozilla/5.0 " * 100])

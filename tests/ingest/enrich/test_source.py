@@ -49,6 +49,7 @@ VISITS = [
     ("", "https://copilot.microsoft.com/", ("Copilot", "AI")),
     ("", "https://de.wikipedia.org/wiki/X", ("Wikipedia", "Referral")),
     ("", "https://somebody.substack.com/p/x", ("Substack", "Referral")),
+    ("", f"https://{'a.' * 900}substack.com/", ("Substack", "Referral")),
     ("", "https://ad.doubleclick.net/", ("Doubleclick", "Display")),
     ("", "https://www.cnn.com/x", ("cnn.com", "Referral")),
     ("", "https://blog.unheard.example/post", ("blog.unheard.example", "Referral")),
