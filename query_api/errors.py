@@ -182,6 +182,7 @@ def to_api_error(request: web.Request, error: Exception) -> ApiError:
 
 async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
     """On every response, streams included (a signal: it runs before the headers leave)."""
+    response.headers["Server"] = "Pulse"  # not which library of which version
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 

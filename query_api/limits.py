@@ -35,14 +35,14 @@ class Quota:
 
     limit: int
     remaining: int
-    reset: int
+    reset: float
 
     def to_headers(self) -> dict[str, str]:
         """As API.md names them."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Reset": str(math.ceil(self.reset)),
         }
 
 
@@ -74,12 +74,12 @@ class RequestLimits:
         for window in self._windows(plan):
             allowed = await window.limiter.hit(window.item, str(key_id))
             stats = await window.limiter.get_window_stats(window.item, str(key_id))
-            quota = Quota(window.item.amount, max(0, stats.remaining), math.ceil(stats.reset_time))
+            quota = Quota(window.item.amount, max(0, stats.remaining), stats.reset_time)
             if not allowed:
                 return quota, False
             quotas.append(quota)
         running = self._running["query", key_id] + 1
-        fallback = Quota(plan.at_once, max(0, plan.at_once - running), math.ceil(time.time()))
+        fallback = Quota(plan.at_once, max(0, plan.at_once - running), time.time())
         return min(quotas, key=lambda quota: quota.remaining, default=fallback), True
 
     @contextmanager
@@ -108,7 +108,7 @@ class RequestLimits:
 
 def refuse_excess(quota: Quota) -> RateLimitedError:
     """The error for a request over its quota."""
-    seconds = max(1, quota.reset - math.floor(time.time()))
+    seconds = max(1, math.ceil(quota.reset - time.time()))
     message = f"This key has used its {quota.limit} requests: the next one is possible in {seconds} s"
     return RateLimitedError.after(message, seconds)
 
