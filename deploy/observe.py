@@ -50,8 +50,8 @@ def hide_secrets(_logger: WrappedLogger, _method: str, fields: EventDict) -> Eve
 
 def _to_text() -> list[Processor]:
     if sys.stderr.isatty():
-        return [structlog.dev.ConsoleRenderer()]
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         structlog.processors.JSONRenderer(serializer=lambda fields, **_: orjson.dumps(fields, default=str).decode()),
     ]

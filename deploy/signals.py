@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = structlog.get_logger()
+SAME_SECONDS = 0.5  # a terminal or `timeout` may send one wish twice: to the process and to its group
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -22,11 +23,17 @@ def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
     """Set `stop` on the first signal, end the process on the second."""
     loop = asyncio.get_running_loop()
 
+    first = 0.0
+
     def note(number: signal.Signals) -> None:
+        nonlocal first
+        if stop.is_set() and loop.time() - first < SAME_SECONDS:
+            return
         if stop.is_set():
             log.warning("ends_at_once", signal=number.name)
             os._exit(128 + number)
         log.info("stopping", signal=number.name, hint="once more to end at once")
+        first = loop.time()
         stop.set()
 
     for number in SIGNALS:

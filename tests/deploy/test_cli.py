@@ -1,0 +1,104 @@
+"""The command line as a person and a machine use it, without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.product import Product
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def pulse(tmp_path: Path) -> Product:
+    """A data folder that nobody serves."""
+    return Product(tmp_path, port=1)
+
+
+def test_a_site_is_made_listed_changed_paused_and_deleted(pulse: Product) -> None:
+    made = pulse.run_json("site", "create", "--domain", "Example.com", "--timezone", "Europe/Berlin")
+    assert made["domain"] == "example.com"
+    assert str(made["site_key"]).startswith("sk_live_")
+    assert str(made["test_site_key"]).startswith("sk_test_")
+    changed = pulse.run_json("site", "update", "example.com", "--name", "Shop", "--exclude-address", "10.0.0.0/8")
+    assert (changed["name"], changed["excluded_addresses"]) == ("Shop", ["10.0.0.0/8"])
+    assert pulse.run_json("site", "pause", "example.com")["is_active"] is False
+    assert pulse.run_json("site", "pause", "example.com", "--resume")["is_active"] is True
+    assert [site["domain"] for site in rows(pulse.run_json("site", "list"), "sites")] == ["example.com"]
+    pulse.run_json("site", "delete", "example.com", "--yes")
+    assert rows(pulse.run_json("site", "list"), "sites") == []
+
+
+def test_a_key_is_shown_once_rotated_and_revoked(pulse: Product) -> None:
+    made = pulse.run_json("key", "create", "--scope", "read", "--scope", "ingest", "--expires", "30d")
+    assert str(made["key"]).startswith("ak_live_")
+    assert made["scopes"] == ["ingest", "read"]
+    fresh = pulse.run_json("key", "rotate", str(made["id"]), "--overlap", "1h")
+    assert fresh["key"] != made["key"]
+    pulse.run_json("key", "revoke", str(fresh["id"]))
+    listed = rows(pulse.run_json("key", "list"), "keys")
+    assert [key["id"] for key in listed] == [made["id"], fresh["id"]]
+    assert listed[1]["revoked_at"]
+    assert "key" not in listed[0]
+    assert "digest" not in listed[0]
+    assert str(pulse.run_json("key", "create", "--test")["key"]).startswith("ak_test_")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("site", "create", "--domain", "https://a.example/x"), 1, "without https://"),
+        (("site", "create", "--domain", "a.example", "--timezone", "Berlin"), 1, "Europe/Berlin"),
+        (("site", "pause", "nowhere.example"), 1, "pulse site list"),
+        (("key", "revoke", "99"), 1, "pulse key list"),
+        (("key", "create", "--scope", "write"), 1, "read or ingest"),
+        (("key", "create", "--expires", "soon"), 1, "30d"),
+        (("import", "access-log", __file__, "--site", "a.example"), 1, "scripts/start"),
+        (("import", "access-log", "/no/such/file", "--site", "a.example"), 2, "does not exist"),
+        (("dead-letters", "show", "abc"), 1, "0:12:3"),
+        (("site", "create"), 2, "--domain"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_a_failure_is_one_clear_line(pulse: Product, arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = pulse.run(*arguments, check=False)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == ""
+    if code == 1:
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
+    pulse = Product(tmp_path, {"PLAN": "gold", "COLLECT_LIMIT": "-1"}, port=1)
+    done = pulse.run("site", "list", check=False)
+    assert done.returncode == 1
+    assert "PULSE_PLAN" in done.stderr
+    assert "PULSE_COLLECT_LIMIT" in done.stderr
+
+
+def test_operating_commands_work_without_a_server(pulse: Product) -> None:
+    assert pulse.run_json("ledger") == {"ledger": [], "closed": True}
+    assert pulse.run_json("dead-letters", "list") == {"dead_letters": []}
+    findings = rows(pulse.run_json("doctor"), "findings")
+    assert {finding["check"] for finding in findings} >= {"disk", "log", "warehouse", "control plane", "memory limits"}
+    assert json.loads(pulse.run("openapi").stdout)["openapi"].startswith("3.1")
+    assert pulse.run_json("geo", "status")["state"] == "none"
+    assert pulse.run_json("log", "adopt") == {"log": 2}
+
+
+@pytest.mark.parametrize(
+    "command", ["", "serve", "site", "site create", "key", "key create", "import access-log", "geo install", "ledger"]
+)
+def test_every_command_has_help(pulse: Product, command: str) -> None:
+    assert "Usage" in pulse.run(*command.split(), "--help").stdout
+
+
+def rows(result: dict[str, object], name: str) -> list[dict[str, object]]:
+    found = result[name]
+    assert isinstance(found, list)
+    return found
