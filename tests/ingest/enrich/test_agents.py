@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from crawlerdetect import CrawlerDetect
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA, is_crawler
 
 from ingest.enrich.agents import DEVICES, LONGEST, AgentReader
 from tests.ingest.enrich.make import SAFARI
@@ -94,3 +96,13 @@ def test_a_search_engines_app_is_no_crawler_where_the_lists_look_around() -> Non
     # CrawlerDetect's pattern `Yandex(?!Search)` is one that Rust's matcher cannot run.
     assert not READER.read(f"Mozilla/5.0 (Linux; Android 14) {WEBKIT} YandexSearch/24.1 Mobile Safari/537.36").crawler
     assert READER.read("Mozilla/5.0 (compatible; YandexMetrika/2.0)").crawler
+
+
+def test_every_crawler_that_the_list_quotes_is_one_and_both_lists_agree_with_their_own_code() -> None:
+    quoted = [text for entry in CRAWLER_USER_AGENTS_DATA for text in entry.get("instances", [])]
+    assert len(quoted) > 1000
+    assert [text for text in quoted if not READER.read(text).crawler] == []
+    for text in quoted[::7] + [text for text, _ in PEOPLE]:
+        rest = READER._ordinary.sub("", text).strip()  # noqa: SLF001 (each list by itself)
+        assert READER._suspicious.matches(rest) == CrawlerDetect().is_crawler(text)  # noqa: SLF001
+        assert READER._crawlers.matches(text) == is_crawler(text)  # noqa: SLF001
