@@ -7,14 +7,12 @@ twice. Some of what was not acknowledged is sent again after the restart, as a c
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
+import signal
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
@@ -23,6 +21,7 @@ from tests.product import Product, ProductError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 CONNECTIONS = 8
 LANDED_SECONDS = 120.0
@@ -31,7 +30,6 @@ SENT_AGAIN = 0.5
 FAILPOINTS = ("month", "events", "judged", "receipts", "committed")  # places between two writes of the consumer
 FAILPOINT_SECONDS = 60.0
 FAILPOINT_EVERY = 4  # one round in so many dies at a failpoint
-ROOT = Path(__file__).parents[2]
 SETTINGS = {"COLLECT_ADDRESS_LIMIT": "0", "GEO": "off", "PLAN": "enterprise"}
 KINDS = ("stored", "bots", "duplicate", "dead_lettered", "in_flight", "erased")
 
@@ -54,8 +52,7 @@ class KillRun:
     kills: int = 0
 
     def prepare(self) -> None:
-        """Start, make a site and a key."""
-        self.product.start()
+        """Make a site and a key."""
         self.site_key = str(self.product.run_json("site", "create", "--domain", DOMAIN)["site_key"])
         self.key = str(self.product.run_json("key", "create", "--name", "kill")["key"])
 
@@ -73,25 +70,17 @@ class KillRun:
     def round_of_failpoint(self, number: int, name: str) -> None:
         """Send until the process dies at the failpoint, start again, compare."""
         self.product.kill()
-        self.start_failing(name, self.random.randint(1, 4))
+        self.product.start("--failpoint", name)
         senders = self.start_senders(number)
-        process = self.product.process
-        assert process is not None
-        process.wait(FAILPOINT_SECONDS)
+        assert self.product.process is not None
+        code = self.product.process.wait(FAILPOINT_SECONDS)
         self.kill(senders)
+        if code != -signal.SIGKILL:
+            message = f"at the failpoint {name} the process ended with {code}"
+            raise KillRunError(message)
         self.product.start()
         self.wait_until_landed()
         self.compare(f"/r{number}/")
-
-    def start_failing(self, name: str, times: int) -> None:
-        """Start a server that dies at its own failpoint, maybe before it is ready."""
-        program = [sys.executable, "-m", "tests.faults.serve_failing", name, str(times)]
-        with self.product.log_file.open("ab") as log:
-            self.product.process = subprocess.Popen(  # noqa: S603 - our own program
-                program, cwd=ROOT, env=self.product.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        with suppress(ProductError):
-            self.product.wait_until_ready()
 
     def start_senders(self, number: int) -> list[Sender]:
         """Let all connections send; half of what nobody acknowledged goes once more."""
