@@ -21,6 +21,7 @@ OWN_SETTINGS = {**SETTINGS, "WAREHOUSE_BUDGET": str(2**30)}  # else it keeps 1 G
 
 def run_full_disk(folder: Path, rounds: int, seed: int, tell: Callable[[str], object]) -> None:
     """Fill and free a disk mounted at the folder, every second time with a kill in between; end as `run_rounds`."""
+    folder.mkdir(parents=True, exist_ok=True)
     with small_disk(folder, DISK), Product(folder, OWN_SETTINGS) as product:
         run = KillRun(product, random.Random(seed))  # noqa: S311 - moments, not secrets
         run.prepare()
