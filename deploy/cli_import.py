@@ -146,7 +146,7 @@ def to_result(summary: Summary) -> dict[str, object]:
     return {
         "lines": summary.lines,
         "sent": summary.sent,
-        "skipped": {reason: summary.skipped[reason] for reason in sorted(summary.skipped)},
+        "skipped": {reason.value: count for reason, count in sorted(summary.skipped.items())},
         "refused": dict(summary.refused),
         "malformed_lines": summary.malformed_lines,
         "adds_up": summary.adds_up,

@@ -47,6 +47,11 @@ class Product:
         if self.process is not None:
             self.stop()
 
+    @staticmethod
+    def pulse() -> Path:
+        """The command."""
+        return PULSE
+
     @property
     def base(self) -> str:
         """Address of the server, no slash at the end."""
