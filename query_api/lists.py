@@ -86,7 +86,8 @@ async def read_picked(asking: Asking, range_: Range, keys: Sequence[Key]) -> dic
     plan = asking.plan(range_)
     names = [f"d{place}" for place in range(len(asking.question.dimensions))]
     columns = [plan.bindings.bind(list(texts), "Array(String)") for texts in zip(*keys, strict=True)]
-    wanted = f"({', '.join(names)}) IN (SELECT arrayJoin(arrayZip({', '.join(columns)})))"
+    zipped = f"arrayZip({', '.join(columns)})" if len(columns) > 1 else columns[0]
+    wanted = f"({', '.join(names)}) IN (SELECT arrayJoin({zipped}))"
     rows = await asking.read(fill("picked", groups=to_groups(plan), keys=wanted), plan)
     return {row.key: row.sums for row in rows}
 

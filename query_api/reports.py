@@ -124,8 +124,13 @@ def measures_of(question: Question) -> tuple[str, ...]:
 async def answer_realtime(question: Question, asking: Asking, now: datetime) -> Answer:
     """Who was here in the last five minutes; rows are cut at the limit, `current_visitors` in meta counts them all."""
     plan = Asking(question, asking.warehouse, asking.limits).plan(question.range)
-    names = ", ".join(f"d{place}" for place in range(len(question.dimensions)))
-    rows = await asking.read(fill("realtime", dimensions=names, kept=plan.kept_of_visits(question.dimensions)), plan)
+    places = range(len(question.dimensions))
+    slots = {
+        "dimensions": ", ".join(f"d{place}" for place in places),
+        "latest": ", ".join(f"latest.{place + 1} AS d{place}" for place in places),
+        "kept": plan.kept_of_visits(question.dimensions),
+    }
+    rows = await asking.read(fill("realtime", **slots), plan)
     page: list[Row] = [{**dict(zip(question.dimensions, row.key, strict=True)), **row.sums} for row in rows]
     current = sum(row.sums["current_visitors"] for row in rows)
     return to_answer(question, page[: question.limit], {"total": len(rows), "current_visitors": current}, now)

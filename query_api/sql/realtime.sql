@@ -1,10 +1,10 @@
 -- Distinct visitors with a kept pageview in the last five minutes, each in the row of the latest one.
 SELECT
-    $dimensions,
+    $latest,
     count() AS current_visitors
 FROM
 (
-    SELECT argMax(tuple($dimensions), moment) AS latest, $latest
+    SELECT argMax(tuple($dimensions), moment) AS latest
     FROM
     (
         $kept
