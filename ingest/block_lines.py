@@ -34,6 +34,7 @@ POSITION_FIELDS = (
     pa.field("_place", pa.uint32()),
 )
 POSITIONED_SCHEMA = pa.schema([*LINE_SCHEMA, *POSITION_FIELDS])
+EMPTY = POSITIONED_SCHEMA.empty_table()
 
 Position: TypeAlias = tuple[int, int, int]
 SiteHour: TypeAlias = tuple[int, int]
@@ -70,11 +71,11 @@ class Lines:
 
 def read_records(records: Sequence[Record]) -> Lines:
     """Read every line of the blocks in order; one that cannot be read spoils no other."""
-    tables: list[pa.Table] = [POSITIONED_SCHEMA.empty_table()]
+    tables: list[pa.Table] = []
     bad: list[BadLine] = []
     if records:
         _read_blocks(records, tables, bad)
-    table = pa.concat_tables(tables).combine_chunks()
+    table = tables[0] if len(tables) == 1 else pa.concat_tables([EMPTY, *tables]).combine_chunks()
     lines = Lines(table, tuple(_attribute(records, table, bad)))
     return set_aside(lines, records, to_mask(pc.equal(table.column("url"), "")), "url is missing")
 

@@ -17,10 +17,11 @@ import structlog
 
 from ingest.block_lines import HOUR, to_bad_lines, to_hour
 from ingest.progress import read_stored
+from schemas.event import ReceiptCount, SiteId
 from schemas.warehouse.client import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -192,16 +193,12 @@ def to_hours(events: pa.Table) -> NDArray[np.int64]:
 
 def to_receipts(records: Sequence[Record], number: int) -> pa.Table:
     """Rows of `receipts`: what the headers count, and for a block that counts nothing a row of site 0."""
-    rows = [row for record in records for row in _to_receipt_rows(record, number)]
+    rows = [
+        (count.site_id, count.hour, number, record.partition, record.position, count.reason, count.count)
+        for record in records
+        for count in record.headers.counts or (ReceiptCount(SiteId(0), to_hour(record.headers.last_received), "", 0),)
+    ]
     columns = list(zip(*rows, strict=True)) or [()] * len(RECEIPTS)
     return pa.table(
         [pa.array(column, kind) for column, kind in zip(columns, RECEIPTS.types, strict=True)], RECEIPTS.names
     )
-
-
-def _to_receipt_rows(record: Record, number: int) -> Iterable[tuple[int | str, ...]]:
-    where = (number, record.partition, record.position)
-    if not record.headers.counts:
-        yield (0, to_hour(record.headers.last_received), *where, "", 0)
-    for count in record.headers.counts:
-        yield (count.site_id, count.hour, *where, count.reason, count.count)
