@@ -11,6 +11,9 @@ from ingest.rates import Rates
 if TYPE_CHECKING:
     from ingest.admit import Admission, Sender
 
+CHEAP_BODY = 4096  # bytes that are decoded for nothing
+PACKED_RECORDS = 4
+
 
 class CollectRates:
     """Turns requests away; senders with an ingest key have no limit of their address."""
@@ -20,14 +23,20 @@ class CollectRates:
         self._addresses = Rates[str](per_address)
         self._has_site_limit = per_site > 0
 
-    def refuse_spent(self, group: str, now: int) -> None:
-        """Raise TurnedAwayError (429) if the client may not send a single record; take nothing."""
-        refuse_until(self._addresses.peek(group, now), "address")
+    def take_work(self, group: str, body: int, encoding: str | None, now: int) -> int:
+        """Take what decoding is worth, before it is done, or raise TurnedAwayError (429); give what was taken.
 
-    def refuse(self, sender: Sender, admission: Admission) -> None:
-        """Take what the request holds, or raise TurnedAwayError (429)."""
-        records = len(admission.lines) + len(admission.refusals)
-        if sender.key is None:
+        A record for every 4 KiB, four for a packed body: so that bodies which turn out to be rubbish are limited too.
+        """
+        records = body // CHEAP_BODY + (PACKED_RECORDS if encoding else 0)
+        if records:
+            refuse_until(self._addresses.wait_for(group, records, now), "address")
+        return records
+
+    def take(self, sender: Sender, admission: Admission, taken: int) -> None:
+        """Take what the request holds, beside what was `taken`, or raise TurnedAwayError (429)."""
+        records = len(admission.lines) + len(admission.refusals) - taken
+        if sender.key is None and records > 0:
             refuse_until(self._addresses.wait_for(sender.client.group, records, sender.received), "address")
         if self._has_site_limit:
             for site_id, lines in Counter(line.site_id for line in admission.lines).items():

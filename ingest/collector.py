@@ -53,7 +53,6 @@ PREFLIGHT = (
 INGEST = "ingest"
 ACCEPTED = 202
 RETRY_SECONDS = 1  # of a 503: by then a full log has answered, a busy one is empty
-CHEAP_BODY = 4096  # bytes that are decoded before anybody asks whether the sender may send
 OUR_FAULT = "Something went wrong here, not with your events."
 CANNOT_LOOK = "The site key or API key cannot be looked up now."
 OVERLOADED = "More events are waiting than can be held."
@@ -198,13 +197,13 @@ class Collector:
         forwarded = ",".join(headers.getall(FORWARDED_FOR)) if FORWARDED_FOR in headers else ""
         client = self._addresses.find(incoming.peer, forwarded)
         key = self._find_key(headers, received)
-        if key is None and len(incoming.body) > CHEAP_BODY:
-            self._rates.refuse_spent(client.group, received)
+        encoding = headers.get(CONTENT_ENCODING)
+        taken = 0 if key else self._rates.take_work(client.group, len(incoming.body), encoding, received)
         agent = to_text(headers.get(USER_AGENT, ""))
         sender = Sender(received, client, agent, headers.get(SITE_KEY, ""), key)
-        records = decode(incoming.body, headers.get(CONTENT_ENCODING))
+        records = decode(incoming.body, encoding)
         admission = self._admit(records, sender)
-        self._rates.refuse(sender, admission)
+        self._rates.take(sender, admission, taken)
         try:
             self._blocks.add(admission, received, Conclusion(self, admission, reply))
         except OverloadedError as error:

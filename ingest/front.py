@@ -124,7 +124,7 @@ class Connection(web.RequestHandler):
     connection waits its turn. Every other request goes aiohttp's way.
     """
 
-    __slots__ = ("_collector", "_parked")
+    __slots__ = ("_collector", "_gone", "_parked")
 
     def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -138,6 +138,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
         )
         self._collector = front.collector
+        self._gone: asyncio.Future[None] | None = None
         self._parked: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -205,7 +206,37 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             error = "an answer has begun, there cannot be another"
             raise ConnectionError(error)
-        return Sent(self._collector.turn_away(turned))
+        return LastWord(self._collector.turn_away(turned), self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone."""
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    async def linger(self) -> None:
+        """Read on and throw away until the client has gone, for a while.
+
+        A connection that is closed with bytes unread is reset, and the client never sees what it was told.
+        """
+        self.close()  # nothing is parsed any more
+        if self.transport is not None:
+            self.transport.write_eof()
+            self._gone = self._loop.create_future()
+            await asyncio.wait([self._gone], timeout=LINGER_SECONDS)
+
+
+class LastWord(Sent):
+    """The answer after which a connection is over."""
+
+    def __init__(self, answer: Answer, connection: Connection) -> None:
+        super().__init__(answer)
+        self._connection = connection
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Give the client time to read it."""
+        await super().write_eof(data)
+        await self._connection.linger()
 
 
 def is_whole_post(message: RawRequestMessage, payload: StreamReader) -> bool:

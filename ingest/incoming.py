@@ -57,8 +57,10 @@ def refuse_media_type(content_type: str) -> None:
 def to_secret(headers: CIMultiDictProxy[str]) -> str | None:
     """Give the project key that came along, or None. Other schemes (a proxy's Basic) are not for us."""
     authorization = headers.get(AUTHORIZATION)
-    if authorization is not None and authorization[:7].lower() == "bearer ":
-        return authorization[7:].strip()
+    if authorization is not None:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return secret.strip()
     return headers.get(API_KEY)
 
 

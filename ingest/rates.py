@@ -40,10 +40,6 @@ class Rates(Generic[Key]):
             self._busy_until[sender] = start + records * self._cost
         return late
 
-    def peek(self, sender: Key, now: int) -> int:
-        """Give what `wait_for` one record would return; take nothing."""
-        return self._reckon(sender, 1, now)[1] if self._cost else 0
-
     def _reckon(self, sender: Key, records: int, now: int) -> tuple[float, int]:
         start = max(self._busy_until.get(sender) or self._before.get(sender, 0.0), now)
         late = start + min(records * self._cost, HORIZON) - now - HORIZON

@@ -20,9 +20,8 @@ MAX_UNFINISHED = 32 * 1024 * 1024  # bytes of bodies that are still coming
 class BodyReader:
     """Knows how much is held of bodies that are not complete yet."""
 
-    def __init__(self, seconds: float = BODY_SECONDS) -> None:
+    def __init__(self) -> None:
         self.held = 0
-        self._seconds = seconds
 
     async def read(self, request: web.BaseRequest) -> bytes:
         """Give the whole body as it was sent; raise TurnedAwayError (400, 408, 413, 503)."""
@@ -34,7 +33,7 @@ class BodyReader:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(BODY_SECONDS):
                 return await self._read_on(content)
         except TimeoutError as error:
             raise TurnedAwayError(408, "The body took too long to arrive.", ends=True) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -94,7 +95,7 @@ class Door:
     ) -> Reply:
         """Any request."""
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with self.session.request(method, url, headers=headers, data=data) as response:
+        async with self.session.request(method, url, headers=headers, data=data and io.BytesIO(data)) as response:
             return Reply(response.status, response.headers, await response.read())
 
     async def read_lines(self) -> list[dict[str, object]]:

@@ -38,16 +38,9 @@ def test_a_request_of_more_than_a_burst_passes_once_and_is_paid_off() -> None:
     assert rates.wait_for("a", 1, NOW + 90_100) == 0
 
 
-def test_peek_says_what_one_record_would_wait_for() -> None:
-    rates = Rates[str](1)
-    assert rates.peek("a", NOW) == 0
-    assert rates.wait_for("a", 10, NOW) == 0
-    assert rates.peek("a", NOW) == rates.wait_for("a", 1, NOW) == 1000
-
-
 def test_no_limit_is_no_limit() -> None:
     rates = Rates[int](0)
-    assert rates.wait_for(1, 10**9, NOW) == rates.peek(1, NOW) == 0
+    assert rates.wait_for(1, 10**9, NOW) == rates.wait_for(1, 1, NOW) == 0
 
 
 def test_any_number_of_senders_takes_bounded_memory() -> None:
