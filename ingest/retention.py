@@ -1,0 +1,147 @@
+"""Deletes what a site no longer keeps, month by month, so that the ledger closes before and after.
+
+For each site and month: write the marks of the rows, write down the counts (`erasing`), delete the rows, move the
+counts to `erased`, forget the note. A crash anywhere is finished by `resume`, which must run before a consumer starts.
+Only rows below the consumed positions are ever deleted: it works between two batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import select
+
+from schemas.control.tables import sites
+from schemas.event import SiteId
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas.versions import SiteVersions
+    from schemas.warehouse.client import Warehouse
+
+YEAR = 12
+logger = structlog.get_logger()
+
+KEPT_MONTHS = select(sites.c.id, sites.c.retention_months).where(
+    sites.c.retention_months.is_not(None), sites.c.deleted_at.is_(None)
+)
+OLD_MONTHS = """
+SELECT DISTINCT toYYYYMM(local_date) AS month FROM events
+WHERE site_id = {site:UInt32} AND local_date < {before:Date} ORDER BY month
+"""
+MARKS = """
+INSERT INTO marks (_log, _partition, month, _offset, _place)
+SELECT _log, _partition, {month:UInt32}, (max((_offset, _place)) AS mark).1, mark.2
+FROM events WHERE toYYYYMM(local_date) = {month:UInt32}
+GROUP BY _log, _partition, toYYYYMM(local_date)
+"""
+COUNTS = """
+INSERT INTO erasing (erasure, site_id, month, hour, records, bots)
+SELECT {erasure:UInt64}, site_id, {month:UInt32}, toStartOfHour(toDateTime(received, 'UTC')) AS hour,
+    countIf(bot = ''), countIf(bot != '')
+FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32}
+GROUP BY site_id, hour
+"""
+OTHER_SITES = """
+SELECT count() AS found FROM
+(SELECT 1 FROM events WHERE toYYYYMM(local_date) = {month:UInt32} AND site_id != {site:UInt32} LIMIT 1)
+"""
+DROP = "ALTER TABLE events DROP PARTITION {month:UInt32}"
+DELETE = "DELETE FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32}"
+MOVE = """
+INSERT INTO erased (site_id, hour, erasure, records, bots)
+SELECT site_id, hour, erasure, sum(records), sum(bots) FROM erasing
+WHERE erasure = {erasure:UInt64} GROUP BY site_id, hour, erasure
+"""
+FORGET = "DELETE FROM erasing WHERE erasure = {erasure:UInt64}"
+LAST_NUMBER = """
+SELECT max(erasure) AS last FROM (SELECT erasure FROM erased UNION ALL SELECT erasure FROM erasing)
+"""
+UNFINISHED = "SELECT DISTINCT erasure, site_id, month FROM erasing ORDER BY erasure"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Every row of one site in one month (of local dates); `number` is unique, epoch milliseconds or later."""
+
+    number: int
+    site_id: SiteId
+    month: int
+
+    def to_parameters(self) -> dict[str, object]:
+        """As parameters of the statements here."""
+        return {"erasure": self.number, "site": self.site_id, "month": self.month}
+
+
+class Retention:
+    """Applies the retention of every site. `failpoint` is called by name between any two statements."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        control: AsyncEngine,
+        versions: SiteVersions,
+        clock: Callable[[], int],
+        failpoint: Callable[[str], None],
+    ) -> None:
+        self._warehouse = warehouse
+        self._control = control
+        self._versions = versions
+        self._clock = clock
+        self._failpoint = failpoint
+
+    async def resume(self) -> None:
+        """Finish what a crash cut short."""
+        for row in (await self._warehouse.query(UNFINISHED)).to_pylist():
+            await self._finish(Erasure(row["erasure"], SiteId(row["site_id"]), row["month"]))
+
+    async def apply(self, between_batches: asyncio.Lock) -> Sequence[Erasure]:
+        """Delete every month of every site that is wholly older than what the site keeps; say what was deleted."""
+        async with self._control.connect() as connection:
+            kept = (await connection.execute(KEPT_MONTHS)).all()
+        erased: list[Erasure] = []
+        for site_id, months in kept:
+            for month in await self._find_old_months(SiteId(site_id), months):
+                async with between_batches:
+                    erased.append(await self.erase(SiteId(site_id), month))
+        return erased
+
+    async def erase(self, site_id: SiteId, month: int) -> Erasure:
+        """Delete the site's rows of a month; call it between two batches."""
+        erasure = Erasure(await self._next_number(), site_id, month)
+        await self._warehouse.command(MARKS, erasure.to_parameters())
+        self._failpoint("marked")
+        await self._warehouse.command(COUNTS, erasure.to_parameters())
+        self._failpoint("counted")
+        await self._finish(erasure)
+        logger.info("month_erased", site=site_id, month=month)
+        return erasure
+
+    async def _finish(self, erasure: Erasure) -> None:
+        parameters = erasure.to_parameters()
+        others = (await self._warehouse.query(OTHER_SITES, parameters)).to_pylist()
+        await self._warehouse.command(DELETE if others[0]["found"] else DROP, parameters)
+        self._failpoint("deleted")
+        await self._warehouse.command(MOVE, parameters)
+        self._failpoint("moved")
+        await self._warehouse.command(FORGET, parameters)
+        self._versions.bump([erasure.site_id])
+
+    async def _next_number(self) -> int:
+        """A number that no erasure has had, whatever the clock did."""
+        rows = (await self._warehouse.query(LAST_NUMBER)).to_pylist()
+        return max(self._clock(), int(rows[0]["last"]) + 1)
+
+    async def _find_old_months(self, site_id: SiteId, kept: int) -> Sequence[int]:
+        today = datetime.fromtimestamp(self._clock() / 1000, UTC).date()
+        first = today.year * YEAR + today.month - 1 - kept
+        before = today.replace(year=first // YEAR, month=first % YEAR + 1, day=1)
+        rows = await self._warehouse.query(OLD_MONTHS, {"site": site_id, "before": before})
+        return [row["month"] for row in rows.to_pylist()]
