@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from schemas.control.connect import migrate_control
+from schemas.control.connect import MIGRATIONS, migrate_control
 from schemas.control.tables import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+def test_the_newest_file_is_the_head() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    assert head == max(item.name for item in (MIGRATIONS / "versions").iterdir() if item.name[:1].isdigit())[:4]
 
 
 async def test_migrations_make_the_tables_of_the_code(control: AsyncEngine) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import event, make_url
+from sqlalchemy import event, inspect, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
+
+MIGRATIONS = resources.files("schemas.control") / "migrations"
 
 # secure_delete overwrites what is deleted: a destroyed salt must not be found in the file.
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "secure_delete=ON")
@@ -34,7 +34,8 @@ def open_control(url: str) -> AsyncEngine:
 async def migrate_control(engine: AsyncEngine) -> None:
     """Apply the migrations that are missing; safe to call by several processes at once."""
     async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+        if not await connection.run_sync(_is_current):
+            await connection.run_sync(_upgrade)
 
 
 async def take_write_lock(connection: AsyncConnection) -> None:
@@ -42,9 +43,20 @@ async def take_write_lock(connection: AsyncConnection) -> None:
     await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _is_current(connection: Connection) -> bool:
+    """Whether the newest migration is in force; asked without Alembic, which takes long to load."""
+    newest = max(item.name for item in (MIGRATIONS / "versions").iterdir() if item.name[:1].isdigit())
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest.partition("_")[0]
+
+
 def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - hardly ever needed, and slow to load
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     config = Config()
-    config.set_main_option("script_location", str(resources.files("schemas.control") / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
