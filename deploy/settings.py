@@ -15,6 +15,16 @@ def split_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
+def refuse_no_address(value: str) -> str:
+    """Raise ValueError unless it is host:port; an IPv6 host stands in brackets."""
+    host, colon, port = value.rpartition(":")
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port
+        message = "write host:port, for example 127.0.0.1:8000 or [::1]:8000"
+        raise ValueError(message)
+    return value
+
+
+Listen = Annotated[str, AfterValidator(refuse_no_address)]
 Folder = Annotated[Path, AfterValidator(Path.resolve)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split_list)]
 
@@ -24,8 +34,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PULSE_", extra="ignore", frozen=True)
 
-    listen: str = Field("127.0.0.1:8000", description="Address and port to serve on")
-    data: Folder = Field(Path("./data"), validate_default=True, description="Folder of the embedded parts")
+    listen: Listen = Field("127.0.0.1:8000", description="Address and port to serve on")
+    data: def refuse_no_address(value: str) -> str:
+    """Raise ValueError unless it is host:port; an IPv6 host stands in brackets."""
+    host, colon, port = value.rpartition(":")
+    if not host or not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port
+        message = "write host:port, for example 127.0.0.1:8000 or [::1]:8000"
+        raise ValueError(message)
+    return value
+
+
+Listen = Annotated[str, AfterValidator(refuse_no_address)]
+Folder = Field(Path("./data"), validate_default=True, description="Folder of the embedded parts")
     log_url: str = Field("", description="The event log; default `sqlite:///{data}/log.db`")
     warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
     control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")

@@ -22,10 +22,12 @@ Send a page view, ask for the numbers, watch who is there:
   curl -H 'Authorization: Bearer {key}' '{base}/v1/stats?period=today&include_bots=true'
   curl -H 'Authorization: Bearer {key}' '{base}/v1/realtime?include_bots=true'
 
-A site of your own:  pulse site create --domain example.com --timezone Europe/Berlin
+A site of your own:
+
+  {command} site create --domain example.com --timezone Europe/Berlin
 """
 
 
-def to_text(welcome: Welcome, base: str) -> str:
-    """The text for a terminal. curl counts as a bot, hence `include_bots`."""
-    return TEXT.format(base=base, site_key=welcome.site.live.site_key, key=welcome.key.text)
+def to_text(welcome: Welcome, base: str, command: str) -> str:
+    """The text for a terminal; `command` is how `pulse` was called. curl counts as a bot, hence `include_bots`."""
+    return TEXT.format(base=base, site_key=welcome.site.live.site_key, key=welcome.key.text, command=command)

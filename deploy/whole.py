@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -69,4 +70,5 @@ async def greet(parts: Parts) -> None:
     settings = parts.base.settings
     newcomer = await ensure_first_start(parts.base.control, settings.plan, parts.base.now())
     if newcomer is not None:
-        print(welcome.to_text(newcomer, f"http://{settings.listen}"), flush=True)  # noqa: T201 - it is for the person
+        text = welcome.to_text(newcomer, f"http://{settings.listen}", sys.argv[0])
+        print(text, flush=True)  # noqa: T201 - it is for the person

@@ -74,11 +74,12 @@ def test_a_failure_is_one_clear_line(pulse: Product, arguments: tuple[str, ...],
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
-    pulse = Product(tmp_path, {"PLAN": "gold", "COLLECT_LIMIT": "-1"}, port=1)
+    pulse = Product(tmp_path, {"PLAN": "gold", "COLLECT_LIMIT": "-1", "LISTEN": "8000"}, port=1)
     done = pulse.run("site", "list", check=False)
     assert done.returncode == 1
     assert "PULSE_PLAN" in done.stderr
     assert "PULSE_COLLECT_LIMIT" in done.stderr
+    assert "127.0.0.1:8000" in done.stderr
 
 
 def test_operating_commands_work_without_a_server(pulse: Product) -> None:
