@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from query_api.dimensions import ANY, DIMENSIONS
-from query_api.planner import ANY_ORDER, POSITION, RECORD_COLUMNS, fill, to_list
+from query_api.planner import ANY_ORDER, POSITION, fill, to_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +30,12 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     """Sessions and their kept events by attributes of the session; one row of everything without dimensions."""
     columns = [DIMENSIONS[name].column for name in dimensions]
     names = [f"d{place}" for place in range(len(columns))]
-    attributes = [f"first.{place + RECORD_COLUMNS + 1} AS d{place}" for place in range(len(columns))]
+    attributes = [f"s{place} AS d{place}" for place in range(len(columns))]
     return fill(
         "breakdown",
         dimensions=to_list(names),
         attributes=to_list(attributes),
-        visits=plan.visits(columns, POSITION if columns else ANY_ORDER),
+        visits=plan.visits(columns, order=POSITION if columns else ANY_ORDER),
         groups=f"GROUP BY {', '.join(names)} HAVING visitors > 0" if names else "",
     )
 

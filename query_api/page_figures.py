@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from query_api.planner import fill
+from query_api.planner import BELONGS, POSITION, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ async def read_page_figures(asking: Asking, range_: Range, pages: Sequence[str])
     plan = asking.plan(range_)
     numbers = plan.bindings.bind(list(range(1, len(pages) + 1)), "Array(UInt16)")
     number = f"transform(pathname, {plan.bindings.bind(list(pages), 'Array(String)')}, {numbers}, toUInt16(0))"
-    visits = plan.visits((number, "engaged_ms", "scroll_depth"))
+    visits = plan.visits(of_records=(number, "engaged_ms", "scroll_depth", BELONGS), order=POSITION)
     rows = await asking.read(fill("page_figures", visits=visits), plan)
     found = {row.sums["page"]: row.sums for row in rows}
     return {page: _to_names(found.get(place, NOTHING)) for place, page in enumerate(pages, 1)}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from query_api.conditions import Bindings, all_of, sort_conditions, to_column
 from query_api.dimensions import DIMENSIONS
+from query_api.flags import COUNTED, to_entered, to_flags, to_holds, to_session_condition
 from query_api.local import to_milliseconds
-from query_api.marks import COUNTED, to_entered, to_mark, to_session_condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,24 @@ if TYPE_CHECKING:
 
 # The local date of an instant may differ from its UTC date by so much; sessions need whole local days.
 FARTHEST = timedelta(hours=14)
+TIME = "toUInt32(toUnixTimestamp64Milli(ts) - (toInt64(local_date) - 1) * 86400000)"
 # A block holds fewer than 2^18 lines (BLOCK_BYTES), so this orders the records of one log partition.
 POSITION = "bitOr(bitShiftLeft(_offset, 18), _place)"
 ANY_ORDER = "toUInt8(0)"
-RECORD_COLUMNS = 3  # visitor, mark, position come first in a record
+BELONGS = "belongs"
+
+# A day's column in the order of its records.
+ORDERED = """
+        if(is_unsorted,
+            arraySort(
+                (value, visitor, time, position) -> (visitor, time, position),
+                {found}, found_visitors, found_times, positions),
+            {found}) AS {name},"""
+# Of each session its records' values, or the first one's.
+OF_RECORDS = """,
+    arraySplit((value, begins) -> begins, {day}, starts) AS {name}"""
+OF_SESSION = """,
+    arrayFilter((value, begins) -> begins, {day}, starts) AS {name}"""
 
 
 @cache
@@ -52,17 +66,41 @@ class Plan:
         self.conditions = sort_conditions(question.conditions)
         self._range = range_
 
-    def visits(self, columns: Sequence[str] = (), position: str = POSITION) -> str:
-        """The sessions asked for, one row each; records carry `columns` of `events` after their position."""
-        bindings = self.bindings
-        gathered = "".join(f",\n                groupArray({column})" for column in columns)
-        mark = to_mark(self.conditions, self._inside(), bindings)
-        runs = fill("runs", mark=mark, position=position, columns=gathered, scope=self._scope())
+    def visits(self, of_session: Sequence[str] = (), of_records: Sequence[str] = (), order: str = ANY_ORDER) -> str:
+        """The sessions asked for, one row each.
+
+        `of_session` are columns of `events` whose value at the first counted event becomes s0, s1, …; those of
+        `of_records` become arrays c0, c1, … beside `times` and `flags`. `order` tells records of one millisecond apart.
+        """
         return fill(
             "visits",
-            runs=runs,
-            conditions=to_session_condition(self.conditions, bindings),
-            entered=to_entered(self.conditions, bindings),
+            sessions=self._sessions(of_session, of_records, order),
+            conditions=to_session_condition(self.conditions, self.bindings),
+            holds=to_holds(self.conditions),
+            entered=to_entered(self.conditions, self.bindings),
+        )
+
+    def _sessions(self, of_session: Sequence[str], of_records: Sequence[str], order: str) -> str:
+        split = {f"c{place}": column for place, column in enumerate(of_records)}
+        first = {f"s{place}": column for place, column in enumerate(of_session)}
+        read = {name: column for name, column in {**split, **first}.items() if column != BELONGS}
+        days = {"visitors": "found_visitors", "day_times": "found_times", "day_flags": "found_flags"}
+        days |= {f"day_{name}": f"found_{name}" for name in read}
+        return fill(
+            "sessions",
+            time=TIME,
+            flags=to_flags(self.conditions, self._inside(), self.bindings),
+            position=order,
+            gathered="".join(f"\n            groupArray({column}) AS found_{name}," for name, column in read.items()),
+            ordered="".join(ORDERED.format(name=name, found=found) for name, found in days.items()),
+            picked="".join(
+                (OF_SESSION if name in first else OF_RECORDS).format(
+                    name=name, day=f"day_{name}" if name in read else "day_belongs"
+                )
+                for name in (*split, *first)
+            ),
+            names=to_more([*split, *first]),
+            scope=self._scope(),
         )
 
     def kept(self, dimensions: Sequence[str]) -> str:
@@ -75,14 +113,22 @@ class Plan:
         return fill("kept", columns=to_more(columns), scope=scope, conditions=conditions)
 
     def kept_of_visits(self, dimensions: Sequence[str]) -> str:
-        """The same by way of sessions: the kept events of those that the conditions keep."""
-        found = [DIMENSIONS[name] for name in dimensions]
-        columns = [
-            f"{'record' if dimension.owner == 'event' else 'first'}.{place + RECORD_COLUMNS + 1} AS d{place}"
-            for place, dimension in enumerate(found)
-        ]
-        visits = self.visits([dimension.column for dimension in found])
-        return fill("kept_of_visits", columns=to_more(columns), visits=visits)
+        """The same by way of sessions, with their order as `moment`: the kept events of those that are kept."""
+        of_event = [name for name in dimensions if DIMENSIONS[name].owner == "event"]
+        of_session = [name for name in dimensions if name not in of_event]
+        records = {name: f"c{place}" for place, name in enumerate(of_event, 1)}
+        names = records | {name: f"s{place}" for place, name in enumerate(of_session)}
+        visits = self.visits(
+            [DIMENSIONS[name].column for name in of_session],
+            [POSITION, *(DIMENSIONS[name].column for name in of_event)],
+            POSITION,
+        )
+        return fill(
+            "kept_of_visits",
+            columns=to_more([f"{names[name]} AS d{place}" for place, name in enumerate(dimensions)]),
+            visits=visits,
+            joined="".join(f", {column}" for column in records.values()),
+        )
 
     def _scope(self) -> str:
         """Rows of the sites and of the local days that the range touches, in whatever zone; without bots."""

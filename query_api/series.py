@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from query_api.buckets import cut_range
 from query_api.local import to_milliseconds
-from query_api.planner import ANY_ORDER, fill
+from query_api.planner import fill
 
 if TYPE_CHECKING:
     from query_api.asking import Asking
@@ -26,7 +26,7 @@ async def read_series(asking: Asking, range_: Range) -> list[dict[str, Value]]:
     if not edges:
         return []
     plan = asking.plan(range_)
-    slots = {"edges": plan.bindings.bind(edges, "Array(Int64)"), "visits": plan.visits(position=ANY_ORDER)}
+    slots = {"edges": plan.bindings.bind(edges, "Array(Int64)"), "visits": plan.visits()}
     rows = await asking.read(fill("timeseries", **slots), plan)
     found = {row.sums["start"]: row.sums for row in rows}
     measures = asking.question.report.measures

@@ -14,9 +14,9 @@ FROM
     SELECT
         site_id,
         $attributes
-        uniqExactIf(visitor_id, kept_events > 0) AS visitors,
-        sum(kept_views) AS pageviews,
-        sum(kept_events) AS events,
+        uniqExactIf(visitor_id, kept > 0) AS visitors,
+        sum(intDiv(kept, 1048576)) AS pageviews,
+        sum(kept % 1048576) AS events,
         countIf(begins) AS sessions,
         sumIf(time_spent, begins) AS duration,
         countIf(enters) AS entered,

@@ -2,10 +2,11 @@
 SELECT
     site_id,
     visitor_id,
-    bitTest(record.2, 1) AS is_view,
-    (toInt64(intDiv(record.2, 65536)) + toInt64(local_date) * 86400000, record.3) AS moment$columns
+    bitTest(flag, 1) AS is_view,
+    (toInt64(time) + toInt64(local_date) * 86400000, position) AS moment$columns
 FROM
 (
     $visits
 )
-ARRAY JOIN arrayFilter((record, mark) -> bitAnd(mark, 24) = 24, visit, marks) AS record
+ARRAY JOIN times AS time, flags AS flag, c0 AS position$joined
+WHERE bitAnd(flag, 24) = 24

@@ -9,26 +9,16 @@ FROM
 (
     SELECT
         site_id,
-        roundDown(moment, $edges) AS start,
-        uniqExactIf(visitor_id, bitAnd(mark, 24) = 24) AS visitors,
-        countIf(bitAnd(mark, 26) = 26) AS pageviews,
+        roundDown(toInt64(time) + (toInt64(local_date) - 1) * 86400000, $edges) AS start,
+        uniqExactIf(visitor_id, bitTest(flag, 3)) AS visitors,
+        countIf(bitAnd(flag, 10) = 10) AS pageviews,
         countIf(begins AND place = 1) AS sessions
     FROM
     (
-        SELECT
-            site_id,
-            visitor_id,
-            begins,
-            mark,
-            place,
-            toInt64(intDiv(mark, 65536)) + (toInt64(local_date) - 1) * 86400000 AS moment
-        FROM
-        (
-            $visits
-        )
-        ARRAY JOIN marks AS mark, arrayEnumerate(marks) AS place
-        WHERE bitTest(mark, 4)
+        $visits
     )
+    ARRAY JOIN times AS time, flags AS flag, arrayEnumerate(flags) AS place
+    WHERE bitTest(flag, 4)
     GROUP BY site_id, start
 )
 GROUP BY start

@@ -1,24 +1,20 @@
--- Sessions: one row each, with what is counted of it. A session is a run from its first counted event on; `visit`
--- holds its counted events. Conditions on sessions ($conditions) keep whole sessions.
+-- Sessions with what is counted of them. `kept` and `held` are two counts in one number each, since a pass over the
+-- flags costs more than a division: kept events in the range and, times 2^20, kept pageviews; quiet custom events,
+-- times 2^20 pageviews, times 2^40 custom events that no bounce has.
 SELECT
-    site_id,
-    local_date,
-    run,
-    arrayFilter((record, mark) -> bitTest(mark, 0), run, run.2) AS visit,
-    visit.2 AS marks,
-    visit[1] AS first,
-    first.1 AS visitor_id,
-    arrayCount(mark -> bitAnd(mark, 24) = 24, marks) AS kept_events,
-    arrayCount(mark -> bitAnd(mark, 26) = 26, marks) AS kept_views,
-    arrayCount(mark -> bitTest(mark, 1), marks) AS view_count,
-    arrayFirst(mark -> bitTest(mark, 1), marks) AS entry_mark,
-    arrayLast(mark -> bitTest(mark, 1), marks) AS exit_mark,
-    bitTest(first.2, 4) AND arrayExists(mark -> bitTest(mark, 3), marks) AS begins,
-    intDiv(marks[-1], 65536) - intDiv(first.2, 65536) AS time_spent,
-    NOT arrayExists(mark -> bitTest(mark, 2), marks) AND (view_count = 1 OR view_count = 0 AND length(marks) = 1) AS is_bounce,
+    *,
+    arraySum(flag -> if(bitAnd(flag, 24) = 24, 1 + if(bitTest(flag, 1), 1048576, 0), 0), flags) AS kept,
+    arraySum(
+        flag -> if(bitTest(flag, 1), 1048576, if(bitTest(flag, 2), 1099511627776, bitAnd(flag, 1))), flags) AS held,
+    bitTest(flags[1], 4) AND $holds AS begins,
+    arrayLast((time, flag) -> bitTest(flag, 0), times, flags) - times[1] AS time_spent,
+    held = 1 OR bitShiftRight(held, 20) = 1 AS is_bounce,
+    bitShiftRight(held, 20) > 0 AS has_view,
+    arrayFirst(flag -> bitTest(flag, 1), flags) AS entry_flag,
+    arrayLast(flag -> bitTest(flag, 1), flags) AS exit_flag,
     begins AND $entered AS enters
 FROM
 (
-    $runs
+    $sessions
 )
-WHERE notEmpty(visit) AND $conditions
+WHERE $conditions
