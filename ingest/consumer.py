@@ -94,7 +94,7 @@ class Consumer:
         self._judge = Judge(self._duplicates, self.dead_letters)
         self._writer = Writer(parts.warehouse, parts.number, self.dead_letters, failpoint)
         self._preparer = Preparer(parts.number, parts.enricher, parts.sources)
-        self._gatherer = Gatherer(parts.log, self._sizes, self._clock, self._stop)
+        self._gatherer = Gatherer(parts.log, self._sizes, self._stop)
         self._unconsumed = Unconsumed(parts.log)
         self._state: ConsumerState = "starting"
         self._next_trim = 0

@@ -6,6 +6,7 @@ An event on a quiet server goes at once; under load the engine gets few large in
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,30 +56,31 @@ class Sizes:
 
 
 class Pace:
-    """Allows bursts of batches, then one each `refill` milliseconds."""
+    """Allows bursts of batches, then one each `refill` milliseconds. `monotonic` gives seconds and never goes back."""
 
-    def __init__(self, sizes: Sizes, clock: Callable[[], int]) -> None:
-        self._sizes = sizes
-        self._clock = clock
-        self._next = 0
+    def __init__(self, sizes: Sizes, monotonic: Callable[[], float]) -> None:
+        self._refill = sizes.refill / 1000
+        self._burst = (sizes.burst - 1) * self._refill
+        self._monotonic = monotonic
+        self._next = 0.0
 
-    def milliseconds_left(self) -> int:
+    def seconds_left(self) -> float:
         """How long until the next batch may go."""
-        return max(0, self._next - (self._sizes.burst - 1) * self._sizes.refill - self._clock())
+        return max(0.0, self._next - self._burst - self._monotonic())
 
     def spend(self) -> None:
         """A batch goes now."""
-        self._next = max(self._next, self._clock()) + self._sizes.refill
+        self._next = max(self._next, self._monotonic()) + self._refill
 
 
 class Gatherer:
     """Reads batches of one log, all partitions together."""
 
-    def __init__(self, log: EventLog, sizes: Sizes, clock: Callable[[], int], stop: asyncio.Event) -> None:
+    def __init__(self, log: EventLog, sizes: Sizes, stop: asyncio.Event) -> None:
         self._log = log
         self._sizes = sizes
         self._stop = stop
-        self._pace = Pace(sizes, clock)
+        self._pace = Pace(sizes, time.monotonic)
         self.ready = asyncio.Event()  # the batch before has landed: nothing is gained by waiting longer
         self.ready.set()
 
@@ -88,7 +90,7 @@ class Gatherer:
         records: list[Record] = []
         while True:
             lines = await self._read_more(ends, records)
-            due = bool(records) and self.ready.is_set() and not self._pace.milliseconds_left()
+            due = bool(records) and self.ready.is_set() and not self._pace.seconds_left()
             if lines >= self._sizes.lines or due or self._stop.is_set():
                 break
             await self._wait(ends, records)
@@ -147,7 +149,7 @@ class Gatherer:
         elif not self.ready.is_set():
             await first_of(LOOK_SECONDS, self._stop.wait(), self.ready.wait())
         else:
-            seconds = min(LOOK_SECONDS, self._pace.milliseconds_left() / 1000)
+            seconds = min(LOOK_SECONDS, self._pace.seconds_left())
             await first_of(seconds, self._stop.wait())
 
 

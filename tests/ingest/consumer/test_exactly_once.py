@@ -167,7 +167,7 @@ async def test_any_batches_and_crashes_store_the_same_rows(
     river: River, blocks: list[tuple[int, list[Line]]], batch: int, crashes: list[tuple[str, int]], seed: int
 ) -> None:
     river = await river.renew()
-    river.sizes = Sizes(lines=batch, months=1, wide_age=0)
+    river.sizes = Sizes(lines=batch, refill=0, months=1, wide_age=0)
     order = random.Random(seed)  # noqa: S311 (a test's own dice)
     waiting = list(blocks)
     for failpoint, times in crashes:
