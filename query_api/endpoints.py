@@ -30,7 +30,6 @@ STATUS = Report("status", ("status", "version", "timestamp"), (), ())
 TOKENS = Report("stream-tokens", (), (), ())
 STREAM = replace(
     REPORTS["realtime"],
-    name="realtime/stream",
     parameters=tuple(name for name in REPORTS["realtime"].parameters if name != "format"),
 )
 

@@ -41,6 +41,7 @@ REQUEST_ID_HEADER = "X-Request-Id"
 ID_LETTERS = string.ascii_lowercase + string.digits
 ID_LENGTH = 10
 SERVER_FAULT = 500
+LONGEST_REASON = 500  # the engine repeats the whole statement
 
 
 class ApiError(Exception):
@@ -171,10 +172,10 @@ def to_api_error(request: web.Request, error: Exception) -> ApiError:
     if isinstance(error, InvalidQuestionError):
         return BadRequestError.of(error.problems)
     if isinstance(error, WarehouseLimitError):
-        log.warning("query_over_limit", path=request.path, reason=str(error))
+        log.warning("query_over_limit", path=request.path, reason=str(error)[:LONGEST_REASON])
         return UnavailableError(TOO_MUCH)
     if isinstance(error, WarehouseError):
-        log.error("warehouse_failed", path=request.path, reason=str(error))
+        log.error("warehouse_failed", path=request.path, reason=str(error)[:LONGEST_REASON])
         return UnavailableError.after(NOT_NOW, 5)
     log.error("request_failed", path=request.path, method=request.method, exc_info=error)
     return ApiError(OURS)

@@ -111,6 +111,5 @@ def to_completeness(completeness: Completeness) -> dict[str, str | float | bool]
 
 
 def to_text(instant: datetime) -> str:
-    """UTC with Z, milliseconds only when there are any."""
-    precision = "milliseconds" if instant.microsecond else "seconds"
-    return instant.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+    """UTC in milliseconds, with Z."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -80,7 +80,7 @@ def to_operation(endpoint: Endpoint) -> Json:
         refused.insert(3, "404")
     success = "201" if endpoint.method == "POST" else "200"
     operation: Json = {
-        "operationId": endpoint.report.name.replace("/", "_").replace("-", "_"),
+        "operationId": endpoint.path.removeprefix("/v1/").replace("/", "_").replace("-", "_"),
         "summary": endpoint.summary,
         "tags": ["query"],
         "security": SECURITY[endpoint.opens],

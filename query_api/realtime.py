@@ -20,7 +20,6 @@ import orjson
 import structlog
 
 from query_api.errors import ApiError
-from schemas.warehouse.client import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,8 +124,8 @@ class Channel:
             self._landed.clear()
             try:
                 state = await self._ask(self._question)
-            except (WarehouseError, ApiError) as error:
-                log.warning("realtime_failed", reason=str(error))
+            except Exception:  # a stream must go on, whatever one question met
+                log.exception("realtime_failed")
                 await asyncio.sleep(AFTER_FAILURE)
                 continue
             self._publish(state)
@@ -184,20 +183,22 @@ class RealtimeHub:
 
     def end_all(self, reason: str) -> None:
         """Let every stream stop."""
-        for listener in self._listeners():
+        for listener in self.listeners:
             listener.end(reason)
 
     async def recheck_keys(self, recheck: Recheck) -> None:
         """Every second, until cancelled: end the streams whose key may not listen any more."""
         while True:
             await asyncio.sleep(RECHECK)
-            for listener in self._listeners():
+            for listener in self.listeners:
                 try:
                     await recheck(listener)
                 except ApiError as error:
                     listener.end(error.message)
 
-    def _listeners(self) -> list[Listener]:
+    @property
+    def listeners(self) -> list[Listener]:
+        """Everybody who listens."""
         return [listener for channel in self._channels.values() for listener in channel.listeners]
 
 

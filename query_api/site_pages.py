@@ -62,7 +62,7 @@ def to_site_row(site: Site) -> Row:
         "name": site.name,
         "site_key": site.site_key,
         "is_active": site.is_active,
-        "created_at": site.created_at.isoformat().replace("+00:00", "Z"),
+        "created_at": site.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "timezone": site.timezone,
     }
 

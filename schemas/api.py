@@ -32,6 +32,14 @@ class ComparedRow(ApiModel):
     )
 
 
+class ListedRow(ComparedRow):
+    """A row of a list."""
+
+    conversion_rate: float | None = Field(
+        None, ge=0, le=1, description="Visitors / visitors without the `any.` filter; only with one"
+    )
+
+
 class StatsRow(ComparedRow):
     """The figures of the whole range."""
 
@@ -44,7 +52,7 @@ class StatsRow(ComparedRow):
     views_per_session: float = Field(ge=0, description="Page views / sessions")
 
 
-class PageRow(ComparedRow):
+class PageRow(ListedRow):
     """A page with at least one page view in the range."""
 
     pathname: str = Field(description="Path as it was sent, without query and fragment")
@@ -57,7 +65,7 @@ class PageRow(ComparedRow):
     scroll_depth: float = Field(ge=0, le=100, description="Mean of the sessions' deepest scroll, 0 to 100")
 
 
-class ReferrerRow(ComparedRow):
+class ReferrerRow(ListedRow):
     """A source of sessions."""
 
     referrer_source: Source
@@ -85,7 +93,7 @@ class EventRow(ComparedRow):
     conversion_rate: float = Field(ge=0, le=1, description="Visitors with it / all visitors, 0 to 1, 4 decimals")
 
 
-class GeoRow(ComparedRow):
+class GeoRow(ListedRow):
     """A place. City names are estimates."""
 
     country: Country
@@ -95,7 +103,7 @@ class GeoRow(ComparedRow):
     pageviews: Pageviews
 
 
-class DeviceRow(ComparedRow):
+class DeviceRow(ListedRow):
     """A kind of device with its browser and system."""
 
     device_type: DeviceType

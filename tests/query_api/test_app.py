@@ -152,7 +152,7 @@ async def test_sites_come_in_pages(api: Api, control: AsyncEngine, tenant: Tenan
         "name": "example.com",
         "site_key": tenant.site.live.site_key,
         "is_active": True,
-        "created_at": "2026-11-21T09:30:00Z",
+        "created_at": "2026-11-21T09:30:00.000Z",
         "timezone": "UTC",
     }
     assert (await api.get("/v1/sites", tenant.test)).rows[0]["site_key"] == tenant.site.sandbox.site_key
@@ -228,7 +228,7 @@ async def test_an_answer_is_kept_until_its_site_changes(api: Api, tenant: Tenant
 
 async def test_status_needs_no_key_and_takes_nothing(api: Api) -> None:
     answer = await api.get("/v1/status")
-    assert answer.rows == [{"status": "ok", "version": "1.2.3", "timestamp": "2026-11-21T09:30:00Z"}]
+    assert answer.rows == [{"status": "ok", "version": "1.2.3", "timestamp": "2026-11-21T09:30:00.000Z"}]
     assert_error(await api.get("/v1/status?x=1"), 400, "BAD_REQUEST")
 
 
