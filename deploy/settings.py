@@ -35,17 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PULSE_", extra="ignore", frozen=True)
 
     listen: Listen = Field("127.0.0.1:8000", description="Address and port to serve on")
-    data: def refuse_no_address(value: str) -> str:
-    """Raise ValueError unless it is host:port; an IPv6 host stands in brackets."""
-    host, colon, port = value.rpartition(":")
-    if not host or not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port
-        message = "write host:port, for example 127.0.0.1:8000 or [::1]:8000"
-        raise ValueError(message)
-    return value
-
-
-Listen = Annotated[str, AfterValidator(refuse_no_address)]
-Folder = Field(Path("./data"), validate_default=True, description="Folder of the embedded parts")
+    data: Folder = Field(Path("./data"), validate_default=True, description="Folder of the embedded parts")
     log_url: str = Field("", description="The event log; default `sqlite:///{data}/log.db`")
     warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
     control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")
