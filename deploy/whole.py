@@ -15,6 +15,7 @@ from deploy.parts import Parts, open_parts
 from deploy.roles import Role, announce
 from query_api.app import build_app
 from query_api.control.first_start import ensure_first_start
+from query_api.dashboard.pages import add_pages
 from query_api.deps import Deps
 from schemas.warehouse.client import Limits
 
@@ -62,7 +63,9 @@ def make_app(parts: Parts, *, answers: bool) -> web.Application:
         version=version("pulse-analytics"),
         limits_url=parts.base.settings.limits_url,
     )
-    return build_app(deps)
+    app = build_app(deps)
+    add_pages(app, parts.base.untrusted_forwarder)
+    return app
 
 
 async def greet(parts: Parts) -> None:
