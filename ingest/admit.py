@@ -9,7 +9,7 @@ import orjson
 
 from ingest.address import parse_address
 from ingest.decode import Unreadable
-from ingest.fields import INGEST_FIELDS, PUBLIC_FIELDS, read_instant, read_ip, read_revenue, read_url, to_host
+from ingest.fields import PUBLIC_FIELDS, read_instant, read_ip, read_revenue, read_url, read_user_agent, to_host
 from ingest.refused import Reason, RefusedError
 from schemas.event import ENGAGEMENT
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.address import Client
+    from ingest.fields import Value
     from ingest.sites import ProjectKey, Site
     from schemas.event import SiteId
 
 OLDEST = 48 * 3600 * 1000  # milliseconds before receipt
 NEWEST = 3600 * 1000  # milliseconds after receipt
+DEFAULT_TIMEZONE = "UTC"
 
 
 class Sender(NamedTuple):
@@ -64,22 +66,37 @@ class Admission(NamedTuple):
     refusals: list[Refusal]
 
 
+class Stamp(NamedTuple):
+    """What all lines of one sender for one site have in common.
+
+    `reason` refuses them all; `visitor` is that of events which name no visitor of their own.
+    """
+
+    site: Site
+    line: dict[str, Value]
+    visitor: int
+    reason: Reason | None
+
+
 def admit(records: Sequence[object], sender: Sender, sites: Mapping[str, Site]) -> Admission:
     """Sort records into lines and refusals; every record is in exactly one of them."""
-    lines: list[Line] = []
-    refusals: list[Refusal] = []
+    admission = Admission([], [])
+    stamps: dict[str, Stamp | None] = {}
     for place, record in enumerate(records):
         key = to_site_key(record, sender.site_key)
-        site = sites.get(key)
+        if key not in stamps:
+            site = sites.get(key)
+            stamps[key] = None if site is None else to_stamp(sender, site)
+        stamp = stamps[key]
         try:
             if not isinstance(record, dict):
                 raise RefusedError(record.reason if isinstance(record, Unreadable) else Reason.MALFORMED)  # noqa: TRY301
-            if site is None:
+            if stamp is None:
                 raise RefusedError(Reason.UNKNOWN_SITE if key else Reason.NO_SITE_KEY)  # noqa: TRY301
-            lines.append(to_line(record, sender, site))
+            admission.lines.append(to_line(record, sender, stamp))
         except RefusedError as refused:
-            refusals.append(Refusal(place, refused.reason, None if site is None else site.id))
-    return Admission(lines, refusals)
+            admission.refusals.append(Refusal(place, refused.reason, None if stamp is None else stamp.site.id))
+    return admission
 
 
 def to_site_key(record: object, site_key: str) -> str:
@@ -90,59 +107,87 @@ def to_site_key(record: object, site_key: str) -> str:
     return (record.site_key or site_key) if isinstance(record, Unreadable) else site_key
 
 
-def to_line(event: Mapping[str, object], sender: Sender, site: Site) -> Line:
-    """Check an event of `site` and write its line; raise RefusedError."""
+def to_stamp(sender: Sender, site: Site) -> Stamp:
+    """Give what the lines of this sender for this site begin with."""
+    line: dict[str, Value] = {"site_id": site.id, "received": sender.received, "ts": sender.received}
+    line["address"] = sender.client.address
+    line["user_agent"] = sender.user_agent
+    if sender.key is not None:
+        line["ingest"] = True
+    if site.timezone != DEFAULT_TIMEZONE:
+        line["site_timezone"] = site.timezone
+    reason = None
     if sender.key is not None and not sender.key.opens(site):
-        raise RefusedError(Reason.FOREIGN_SITE)
-    if not site.is_active:
-        raise RefusedError(Reason.PAUSED)
-    url = read_url(event.get("url"))
-    client = sender.client
-    line: dict[str, str | int | bool] = {"site_id": site.id, "url": url, "user_agent": sender.user_agent}
-    fields = INGEST_FIELDS if sender.key else PUBLIC_FIELDS
+        reason = Reason.FOREIGN_SITE
+    elif not site.is_active:
+        reason = Reason.PAUSED
+    elif is_excluded(sender.client, site):
+        reason = Reason.EXCLUDED_ADDRESS
+    return Stamp(site, line, to_visitor(site, sender.client, sender.user_agent), reason)
+
+
+def to_visitor(site: Site, client: Client, user_agent: str) -> int:
+    """Give the number of an anonymous visitor; an identified one has `crc32` of site and user_id."""
+    return crc32(f"{site.id} {client.group} {user_agent}".encode())
+
+
+def to_line(event: Mapping[str, object], sender: Sender, stamp: Stamp) -> Line:
+    """Check an event and write its line; raise RefusedError."""
+    site, common, visitor, reason = stamp
+    line = common.copy()
+    if sender.key is not None:
+        visitor, reason = add_client(line, event, sender, stamp)
+    if reason is not None:
+        raise RefusedError(reason)
+    line["url"] = url = read_url(event.get("url"))
     for name, value in event.items():
-        read = fields.get(name)
+        read = PUBLIC_FIELDS.get(name)
         if read is not None and value is not None and (kept := read(value)) is not None:
             line[name] = kept
-    if sender.key and (ip := event.get("ip")) is not None:
-        client = read_ip(ip)
     if (revenue := event.get("revenue")) is not None:
         line["revenue_amount"], line["revenue_currency"] = read_revenue(revenue)
     if line.get("name") != ENGAGEMENT:
         line.pop("engaged_ms", None)
         line.pop("scroll_depth", None)
-    refuse_by_site(url, client, site)
-    line["ts"] = to_event_time(event, sender)
-    line["received"] = sender.received
-    line["address"] = client.address
-    if sender.key:
-        line["ingest"] = True
-    if site.timezone != "UTC":
-        line["site_timezone"] = site.timezone
-    visitor = line.get("user_id") or f"{client.group} {line['user_agent']}"
-    return Line(site.id, crc32(f"{site.id} {visitor}".encode()), orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def refuse_by_site(url: str, client: Client, site: Site) -> None:
-    """Hold an event against the site's allowed hostnames and excluded addresses; raise RefusedError."""
     if site.hostnames is not None and not site.hostnames.allow(to_host(url) or ""):
         raise RefusedError(Reason.HOSTNAME)
-    if site.excluded:
-        address = parse_address(client.address)
-        if address is not None and any(address in network for network in site.excluded):
-            raise RefusedError(Reason.EXCLUDED_ADDRESS)
+    if event.get("timestamp") is not None:
+        line["ts"] = to_event_time(event, sender)
+    if (user_id := line.get("user_id")) is not None:
+        visitor = crc32(f"{site.id} {user_id}".encode())
+    return Line(site.id, visitor, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def add_client(
+    line: dict[str, Value], event: Mapping[str, object], sender: Sender, stamp: Stamp
+) -> tuple[int, Reason | None]:
+    """Put in who a server says the client is; give the visitor's number, and the reason that now refuses it, if any."""
+    ip, agent = event.get("ip"), event.get("user_agent")
+    client = sender.client if ip is None else read_ip(ip)
+    user_agent = sender.user_agent if agent is None else read_user_agent(agent)
+    line["address"] = client.address
+    line["user_agent"] = user_agent
+    reason = stamp.reason
+    if reason in (None, Reason.EXCLUDED_ADDRESS):
+        reason = Reason.EXCLUDED_ADDRESS if is_excluded(client, stamp.site) else None
+    return to_visitor(stamp.site, client, user_agent), reason
+
+
+def is_excluded(client: Client, site: Site) -> bool:
+    """Whether the site does not want this client."""
+    if not site.excluded:
+        return False
+    address = parse_address(client.address)
+    return address is not None and any(address in network for network in site.excluded)
 
 
 def to_event_time(event: Mapping[str, object], sender: Sender) -> int:
-    """Give the event's time in epoch milliseconds; raise RefusedError.
+    """Give the time of an event that has a `timestamp`, in epoch milliseconds; raise RefusedError.
 
     With `timestamp` and `sent_at` it is received - (sent_at - timestamp), whatever the sender's clock says; with
-    `timestamp` alone that; with none the time of receipt.
+    `timestamp` alone that. An event with none is placed at its receipt.
     """
-    timestamp, sent_at = event.get("timestamp"), event.get("sent_at")
-    if timestamp is None:
-        return sender.received
-    ts = read_instant(timestamp)
+    ts, sent_at = read_instant(event.get("timestamp")), event.get("sent_at")
     if sent_at is not None:
         ts = read_instant(sender.received - (read_instant(sent_at) - ts))
     if sender.key is None:

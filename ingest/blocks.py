@@ -17,7 +17,7 @@ from ingest.log import LogUnavailableError
 from schemas.event import BLOCK_BYTES, BlockHeaders, ReceiptCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ingest.admit import Admission, Line, Refusal
     from ingest.log import EventLog
@@ -103,11 +103,7 @@ class BlockWriter:
         if self.waiting > MAX_WAITING or self._stopped:
             raise OverloadedError
         hour = received // HOUR_MS * 3600
-        written: list[Block] = []
-        for line in admission.lines:
-            block = self._put(line, received, hour)
-            if block not in written:
-                written.append(block)
+        written = self._put(admission.lines, received, hour) if admission.lines else []
         if admission.refusals:
             self._count_refusals(admission.refusals, hour, written[0].counts if written else self._refused)
             self._last_refusal = received
@@ -119,17 +115,24 @@ class BlockWriter:
         if not written:
             settle(None)
 
-    def _put(self, line: Line, received: int, hour: int) -> Block:
-        size = len(line.data)
-        block = self._find_room(line.visitor % len(self._queues), size, received)
-        block.lines.append(line.data)
-        block.size += size
-        self.waiting += size
-        block.first = min(block.first, received)
-        block.last = max(block.last, received)
-        key = (line.site_id, hour, "")
-        block.counts[key] = block.counts.get(key, 0) + 1
-        return block
+    def _put(self, lines: Sequence[Line], received: int, hour: int) -> list[Block]:
+        """Give the blocks that the lines are in now."""
+        partitions = len(self._queues)
+        written: list[Block] = []
+        for site_id, visitor, data in lines:
+            size = len(data)
+            block = self._find_room(visitor % partitions, size, received)
+            block.lines.append(data)
+            block.size += size
+            self.waiting += size
+            key = (site_id, hour, "")
+            block.counts[key] = block.counts.get(key, 0) + 1
+            if block not in written:
+                written.append(block)
+        for block in written:
+            block.first = min(block.first, received)
+            block.last = max(block.last, received)
+        return written
 
     def _count_refusals(self, refusals: Iterable[Refusal], hour: int, counts: dict[CountKey, int]) -> None:
         for refusal in refusals:

@@ -188,7 +188,16 @@ def read_ip(value: object) -> Client:
 
 _read_attempt = _number_reader(Reason.BAD_ATTEMPT, 1, MAX_ATTEMPT)
 
-# Fields that go into the line under their own name; admit() itself reads url, timestamp, sent_at, revenue and ip.
+
+def read_user_agent(value: object) -> str:
+    """Text, cut."""
+    return _read_user_agent(value) or ""
+
+
+_read_user_agent = _text_reader(Reason.BAD_USER_AGENT, MAX_USER_AGENT)
+
+# Fields of everybody that go into the line under their own name; admit reads url, revenue, the times and what is a
+# server's alone by name.
 PUBLIC_FIELDS: Mapping[str, Callable[[object], Value | None]] = {
     "name": read_name,
     "event_id": read_event_id,
@@ -203,8 +212,4 @@ PUBLIC_FIELDS: Mapping[str, Callable[[object], Value | None]] = {
     "engaged_ms": _number_reader(Reason.BAD_ENGAGEMENT, 0, MAX_ENGAGED_MS),
     "scroll_depth": _number_reader(Reason.BAD_ENGAGEMENT, 0, MAX_SCROLL),
     "attempt": read_attempt,
-}
-INGEST_FIELDS: Mapping[str, Callable[[object], Value | None]] = {
-    **PUBLIC_FIELDS,
-    "user_agent": _text_reader(Reason.BAD_USER_AGENT, MAX_USER_AGENT),
 }
