@@ -96,7 +96,7 @@ def to_block(lines: Sequence[Line | bytes]) -> tuple[BlockHeaders, bytes]:
         known = line if isinstance(line, dict) else make_line()
         received = cast("int", known.get("received", NOW))
         site = known.get("site_id", SITE)
-        key = (site if isinstance(site, int) else SITE, received // HOUR * 3600)
+        key = (site if isinstance(site, int) and site < 2**32 else SITE, received // HOUR * 3600)
         counts[key] = counts.get(key, 0) + 1
         times.append(received)
     headers = BlockHeaders(
