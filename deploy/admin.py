@@ -26,7 +26,8 @@ from query_api.control.organisations import ensure_project
 from query_api.control.sites import list_sites
 from query_api.ledger import read_ledger
 from query_api.question import Range
-from schemas.warehouse.client import Limits, WarehouseError
+from schemas.warehouse.client import Limits
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping

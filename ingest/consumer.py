@@ -27,7 +27,7 @@ from ingest.unconsumed import Unconsumed
 from ingest.writer import Landing, Writer, no_failpoint, to_month_numbers
 from schemas.completeness import Completeness
 from schemas.event import SiteId
-from schemas.warehouse.client import WarehouseError
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ import structlog
 from ingest.block_lines import HOUR, to_bad_lines, to_hour
 from ingest.progress import read_stored
 from schemas.event import ReceiptCount, SiteId
-from schemas.warehouse.client import WarehouseError, WarehouseLimitError
+from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

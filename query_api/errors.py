@@ -25,7 +25,7 @@ import structlog
 from aiohttp import web
 
 from query_api.question import InvalidQuestionError
-from schemas.warehouse.client import WarehouseError, WarehouseLimitError
+from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from query_api.question import InvalidQuestionError, Problem
-from schemas.warehouse.client import WarehouseError
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from query_api.question import Question

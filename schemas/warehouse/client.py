@@ -18,6 +18,8 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -40,14 +42,6 @@ PINNED: Mapping[str, int | str] = {
     "min_insert_block_size_bytes": 0,
 }
 OVER_LIMIT = frozenset({159, 160, 241, 307})  # TIMEOUT_EXCEEDED, TOO_SLOW, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES
-
-
-class WarehouseError(Exception):
-    """The warehouse refused or failed. The message is for the log, never for a client."""
-
-
-class WarehouseLimitError(WarehouseError):
-    """A query went over its time or memory limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from schemas.warehouse.client import WarehouseError
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse

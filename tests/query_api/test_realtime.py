@@ -14,7 +14,8 @@ from query_api.families import REPORTS
 from query_api.question import Question, Range, SiteView
 from query_api.realtime import NEVER, Listener, Message, RealtimeHub, State, read_next_change, to_state
 from schemas.event import SiteId
-from schemas.warehouse.client import Limits, Warehouse, WarehouseError
+from schemas.warehouse.client import Limits, Warehouse
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from ingest.dead_letters import DeadLetterGoneError, DeadLetters
 from ingest.enrich.pipeline import Enricher
 from schemas.control import tables
-from schemas.warehouse.client import WarehouseError
+from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import NOW, OTHER_SITE, SITE, Crash, crash_at, make_line, make_sites
 
 if TYPE_CHECKING:

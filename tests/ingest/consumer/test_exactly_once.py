@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ingest.gathering import Sizes
-from schemas.warehouse.client import WarehouseError
+from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import (
     DAY,
     NOW,

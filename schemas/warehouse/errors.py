@@ -1,0 +1,11 @@
+"""How the warehouse fails. Light: whoever only tells of failures need not load the client."""
+
+from __future__ import annotations
+
+
+class WarehouseError(Exception):
+    """The warehouse refused or failed. The message is for the log, never for a client."""
+
+
+class WarehouseLimitError(WarehouseError):
+    """A query went over its time or memory limit."""
