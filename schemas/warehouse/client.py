@@ -7,6 +7,7 @@ serve `clickhouse://…`. Every handle gets the settings of `PINNED`, and they a
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ PINNED: Mapping[str, int | str] = {
     "min_insert_block_size_rows": BLOCK_ROWS,
     "min_insert_block_size_bytes": 0,
 }
+MEMORY = 4 * 1024**3
+# What an embedded engine is started with, besides its memory: caches of 5 GiB each would outgrow a small machine.
+CACHES: Mapping[str, int] = {
+    "mark_cache_size": 128 * 1024**2,
+    "index_mark_cache_size": 32 * 1024**2,
+    "primary_index_cache_size": 128 * 1024**2,
+}
 OVER_LIMIT = frozenset({159, 160, 241, 307})  # TIMEOUT_EXCEEDED, TOO_SLOW, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES
 
 
@@ -67,6 +75,7 @@ class Warehouse:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="warehouse")
         with _as_warehouse_error():
             first = _connect(url, "default")
+            refuse_other_memory(first)
             first.command(f"CREATE DATABASE IF NOT EXISTS {database}")
             first.close()
             for _ in range(size):
@@ -127,7 +136,26 @@ def _connect(url: str, database: str) -> Client:
         message = f"warehouse URL {url!r}: only chdb:///folder (four slashes: an absolute path) is known"
         raise WarehouseError(message)
     Path(path).mkdir(parents=True, exist_ok=True)
-    return clickhouse_connect.get_client(interface="chdb", path=path, database=database)
+    options = {"max_server_memory_usage": memory_limit(), **CACHES}
+    return clickhouse_connect.get_client(interface="chdb", path=path, database=database, chdb_options=options)
+
+
+def memory_limit() -> int:
+    """Bytes that the engine may take in all: half of the machine's memory, at most 4 GiB."""
+    return min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+
+
+def refuse_other_memory(client: Client) -> None:
+    """Raise WarehouseError unless the memory limits and cache sizes in force are ours."""
+    wanted = {"max_server_memory_usage": memory_limit(), **CACHES}
+    names = {"names": list(wanted)}
+    rows = client.query(
+        "SELECT name, value FROM system.server_settings WHERE name IN {names:Array(String)}", names
+    ).result_rows
+    found = {name: int(value) for name, value in rows}
+    if found != wanted:
+        message = f"the engine runs with {found}, not with {wanted}: it was started by something else in this process"
+        raise WarehouseError(message)
 
 
 def _pinned(client: Client) -> Client:

@@ -1,0 +1,1 @@
+"""Tests of the promises between the folders."""
