@@ -1,22 +1,21 @@
 """Commands that need what only one process may open: run by the server that has it, else by the command itself.
 
 The server listens on a Unix socket in the data folder that only its user may open. The same functions answer there
-and in a command that finds no server.
+and in a command that finds no server (`asking.py`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import aiohttp
 import orjson
-import structlog
 from aiohttp import web
 
+from deploy.asking import SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
 from deploy.parts import open_parts
 from deploy.terminal import CommandError
@@ -30,19 +29,12 @@ from schemas.warehouse.client import Limits
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from deploy.parts import Parts
     from deploy.settings import Settings
 
-Arguments: TypeAlias = "Mapping[str, str]"
-Result: TypeAlias = "dict[str, object]"
-
-SOCKET = "pulse.sock"
-LONGEST_PATH = 100  # the kernel takes 107 bytes
-DONE, FAILED = 200, 422
-log = structlog.get_logger()
+FAILED = 422
 
 
 async def show_ledger(parts: Parts, arguments: Arguments) -> Result:
@@ -100,48 +92,6 @@ EXPECTED = (CommandError, DeadLetterGoneError, WarehouseError, ValueError)
 ALL = 1_000_000
 
 
-async def run_admin(settings: Settings, command: str, arguments: Arguments) -> Result:
-    """Have a command run; raise CommandError with what went wrong."""
-    if (settings.data / SOCKET).exists():
-        try:
-            return await ask_server(settings.data, command, arguments)
-        except aiohttp.ClientConnectorError:
-            log.debug("no_server", folder=str(settings.data))
-    async with open_parts(settings, no_failpoint) as parts:
-        try:
-            return await COMMANDS[command](parts, arguments)
-        except DeadLetterGoneError as error:
-            raise CommandError(str(error)) from error
-
-
-async def ask_server(folder: Path, command: str, arguments: Arguments) -> Result:
-    """Raise ClientConnectorError when nobody listens."""
-    with short_path(folder) as path:
-        connector = aiohttp.UnixConnector(path)
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.post(f"http://pulse/{command}", data=orjson.dumps(arguments)) as response,
-        ):
-            answer: Result = orjson.loads(await response.read())
-    if response.status != DONE:
-        raise CommandError(str(answer["error"]))
-    return answer
-
-
-@contextmanager
-def short_path(folder: Path) -> Iterator[str]:
-    """A path of the socket that the kernel takes, however deep the folder lies."""
-    path = str(folder / SOCKET)
-    if len(path.encode()) <= LONGEST_PATH:
-        yield path
-        return
-    descriptor = os.open(folder, os.O_PATH)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
-    finally:
-        os.close(descriptor)
-
-
 def to_instant(text: str) -> datetime:
     """An instant of ISO 8601 text, UTC where it names no offset; raise ValueError."""
     instant = datetime.fromisoformat(text)
@@ -166,6 +116,15 @@ def to_position(text: str) -> tuple[int, int, int]:
         message = f"{text!r} is no id of a dead letter: `pulse dead-letters list` shows them, for example 0:12:3"
         raise CommandError(message)
     return int(match[1]), int(match[2]), int(match[3])
+
+
+async def run_alone(settings: Settings, command: str, arguments: Arguments) -> Result:
+    """Open the parts, run the command and close them again."""
+    async with open_parts(settings, no_failpoint) as parts:
+        try:
+            return await COMMANDS[command](parts, arguments)
+        except DeadLetterGoneError as error:
+            raise CommandError(str(error)) from error
 
 
 @asynccontextmanager

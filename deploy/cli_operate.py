@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
-from deploy.admin import run_admin
+from deploy.asking import run_admin
 from deploy.clock import read_clock
 from deploy.control import control_of
 from deploy.lock import holding
@@ -16,7 +16,6 @@ from deploy.terminal import AsJson, Speaker, output, print_json, read_settings, 
 from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from ingest.logs import adopt_log
-from query_api.openapi import DOCUMENT
 
 app = typer.Typer()
 dead_letters = typer.Typer(no_args_is_help=True, help="Lines that could not be read: nothing is lost in silence")
@@ -74,6 +73,8 @@ def doctor(*, as_json: AsJson = False) -> None:
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document of the query API and of collecting."""
+    from query_api.openapi import DOCUMENT  # noqa: PLC0415 - loads every report
+
     sys.stdout.write(DOCUMENT.decode() + "\n")
 
 

@@ -77,7 +77,7 @@ def look_at_disk(parts: Parts) -> Finding:
 
 def look_at_places(parts: Parts) -> Finding:
     """The MMDB in use."""
-    status = geo_status(parts.geo_path)
+    status = geo_status(parts.base.settings.geo_path)
     if status.state == "damaged":
         return Finding("places", "broken", f"{status.problem}: run `pulse geo install`")
     if status.state == "none":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.base import Base, open_base
@@ -44,11 +43,6 @@ class Parts:
     versions: SiteVersions
     consumer: Consumer
 
-    @property
-    def geo_path(self) -> Path | None:
-        """Where places come from; None is switched off."""
-        return to_geo_path(self.base.settings)
-
     async def read_completeness(self) -> Completeness:
         """How much of what was acknowledged is in the warehouse."""
         return await self.consumer.completeness()
@@ -74,7 +68,7 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
         await migrate(warehouse)
         facts = SiteFactsReader(base.control)
         stack.callback(facts.close)
-        geo = GeoWatch(to_geo_path(settings), base.clock)
+        geo = GeoWatch(settings.geo_path, base.clock)
         number = await number_of_log(base.control, base.log.identity, base.clock)
         versions = SiteVersions()
         needed = ConsumerParts(
@@ -88,10 +82,3 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
             ConsumerMetrics(base.registry),
         )
         yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint))
-
-
-def to_geo_path(settings: Settings) -> Path | None:
-    """Where places come from; None is switched off."""
-    if settings.geo == "off":
-        return None
-    return Path(settings.geo) if settings.geo else settings.data / "geo"

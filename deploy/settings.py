@@ -24,6 +24,12 @@ def refuse_no_address(value: str) -> str:
     return value
 
 
+def to_absolute(value: str) -> str:
+    """A path that stays the same when the process changes its folder; empty and `off` stay as they are."""
+    return value if value in {"", "off"} else str(Path(value).resolve())
+
+
+GeoPath = Annotated[str, AfterValidator(to_absolute)]
 Listen = Annotated[str, AfterValidator(refuse_no_address)]
 Folder = Annotated[Path, AfterValidator(Path.resolve)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split_list)]
@@ -44,10 +50,17 @@ class Settings(BaseSettings):
     collect_address_limit: int = Field(100, ge=0, description="Records a second per client address, 0 is none")
     trusted_proxies: Networks = Field((), description="Networks whose `X-Forwarded-For` is believed, with commas")
     plan: Literal["free", "pro", "enterprise"] = Field("pro", description="Plan of an organisation made without one")
-    geo: str = Field("", description="MMDB file or folder, or `off`; default `{data}/geo`")
+    geo: GeoPath = Field("", description="MMDB file or folder, or `off`; default `{data}/geo`")
     log_budget: int = Field(10 * 1024**3, ge=2**20, description="Bytes the event log may take on disk")
     warehouse_budget: int = Field(0, ge=0, description="Bytes the warehouse may take, 0 is all but 1 GiB of the disk")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+
+    @property
+    def geo_path(self) -> Path | None:
+        """Where places come from, a file or a folder; None is switched off."""
+        if self.geo == "off":
+            return None
+        return Path(self.geo) if self.geo else self.data / "geo"
 
     @property
     def log(self) -> str:
