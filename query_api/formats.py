@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from query_api.question import Answer, Format, Row, Value
 
 COMPARED = "compare."
+OF_SITES: Mapping[str, pa.DataType] = MappingProxyType({"id": pa.int64(), "is_active": pa.bool_()})
 CONTENT_TYPES: Mapping[Format, str] = MappingProxyType(
     {
         "json": "application/json",
@@ -82,7 +83,7 @@ def _to_type(column: str) -> pa.DataType:
     name = column.removeprefix(COMPARED)
     if name in RATES:
         return pa.float64()
-    return pa.int64() if name in COUNTS else pa.string()
+    return pa.int64() if name in COUNTS else OF_SITES.get(name, pa.string())
 
 
 def _flat_columns(answer: Answer) -> list[str]:

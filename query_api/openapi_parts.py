@@ -93,13 +93,18 @@ def make_parameters() -> Json:
 
 
 def to_parameter(parameter: Parameter) -> Json:
-    """A parameter as a component."""
+    """A parameter as a component.
+
+    Only a range is an `example`: tools fill those in, and a filter that nobody chose answers with nothing.
+    """
     one: Json = dict(parameter.schema)
     many: Json = {"type": "array", "items": one}
+    is_filled_in = parameter.name in {"start", "end"}
+    hint = f", for example `{parameter.example}`" if parameter.example and not is_filled_in else ""
     described: Json = {
         "name": parameter.name,
         "in": "query",
-        "description": parameter.meaning,
+        "description": parameter.meaning + hint,
         "schema": one if parameter.multiple == "once" else many,
     }
-    return described | ({"example": parameter.example} if parameter.example else {})
+    return described | ({"example": parameter.example} if is_filled_in else {})
