@@ -34,10 +34,8 @@ BELONGS = "belongs"
 # A day's column in the order of its records.
 ORDERED = """
         if(is_unsorted,
-            arraySort(
-                (value, visitor, time, position) -> (visitor, time, position),
-                {found}, found_visitors, found_times, positions),
-            {found}) AS {name},"""
+            arraySort((value, key) -> key, arrayResize(found_{name}, length(loose_keys)), loose_keys),
+            found_{name}) AS day_{name},"""
 # Of each session its records' values, or the first one's.
 OF_RECORDS = """,
     arraySplit((value, begins) -> begins, {day}, starts) AS {name}"""
@@ -84,15 +82,16 @@ class Plan:
         split = {f"c{place}": column for place, column in enumerate(of_records)}
         first = {f"s{place}": column for place, column in enumerate(of_session)}
         read = {name: column for name, column in {**split, **first}.items() if column != BELONGS}
-        days = {"visitors": "found_visitors", "day_times": "found_times", "day_flags": "found_flags"}
-        days |= {f"day_{name}": f"found_{name}" for name in read}
         return fill(
             "sessions",
             time=TIME,
             flags=to_flags(self.conditions, self._inside(), self.bindings),
             position=order,
             gathered="".join(f"\n            groupArray({column}) AS found_{name}," for name, column in read.items()),
-            ordered="".join(ORDERED.format(name=name, found=found) for name, found in days.items()),
+            wide="UInt128" if order == ANY_ORDER else "UInt256",
+            time_bit="16" if order == ANY_ORDER else "80",
+            visitor_bit="48" if order == ANY_ORDER else "112",
+            ordered="".join(ORDERED.format(name=name) for name in read),
             picked="".join(
                 (OF_SESSION if name in first else OF_RECORDS).format(
                     name=name, day=f"day_{name}" if name in read else "day_belongs"

@@ -5,7 +5,7 @@
 -- `times` are milliseconds from the midnight UTC before the local date, `flags` are those of flags.py.
 --
 -- A day's records are gathered into arrays, which costs half of grouping by visitor. The table already lies in this
--- order, so arrays are sorted only on days that several parts share.
+-- order; days that several parts share are sorted, by one number a record that holds visitor, time, position and flags.
 SELECT
     site_id,
     local_date,
@@ -16,7 +16,18 @@ FROM
 (
     SELECT
         site_id,
-        local_date,$ordered
+        local_date,
+        arrayMap(
+            (visitor, time, position, flag) ->
+                bitShiftLeft(to$wide(visitor), $visitor_bit) + bitShiftLeft(to$wide(time), $time_bit)
+                + bitShiftLeft(to$wide(position), 16) + flag,
+            loose_visitors, arrayResize(found_times, length(loose_visitors)),
+            arrayResize(positions, length(loose_visitors)), arrayResize(found_flags, length(loose_visitors))) AS loose_keys,
+        arraySort(loose_keys) AS keys,
+        if(is_unsorted,
+            arrayMap(key -> toUInt64(bitShiftRight(key, $visitor_bit)), keys), found_visitors) AS visitors,
+        if(is_unsorted, arrayMap(key -> toUInt32(bitShiftRight(key, $time_bit)), keys), found_times) AS day_times,
+        if(is_unsorted, arrayMap(key -> toUInt16(key), keys), found_flags) AS day_flags,$ordered
         arrayMap(
             (visitor_step, time_step) -> visitor_step != 0 OR time_step > 1800000,
             arrayDifference(visitors), arrayDifference(day_times)) AS breaks,
@@ -44,7 +55,8 @@ FROM
                     AND (time_step < 0 OR time_step = 0 AND position < position_before),
                 found_visitors, arrayShiftRight(found_visitors, 1),
                 arrayDifference(found_times),
-                positions, arrayShiftRight(positions, 1)) AS is_unsorted
+                positions, arrayShiftRight(positions, 1)) AS is_unsorted,
+            arrayResize(found_visitors, if(is_unsorted, length(found_visitors), 0)) AS loose_visitors
         FROM events
         WHERE $scope
         GROUP BY site_id, local_date
