@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +13,12 @@ Sums = dict[str, int]
 
 
 def to_quotient(top: int, bottom: int, digits: int) -> float:
-    """A rate or mean, exact before it is rounded (half to even); 0 over nothing."""
-    return float(round(Fraction(top, bottom), digits)) if bottom else 0.0
+    """A rate or mean over integers; 0 over nothing.
+
+    `round(top / bottom, digits)`, as anybody who checks a figure will write it: the quotient is the nearest double
+    (division of integers rounds correctly), so a tie such as 2.55 falls as Python's own does.
+    """
+    return round(top / bottom, digits) if bottom else 0.0
 
 
 def to_figure(measure: str, sums: Mapping[str, int]) -> Value:

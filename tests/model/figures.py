@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tests.model.filters import keeps_event, keeps_session, meets
 from tests.model.local import buckets
+from tests.model.ranges import to_previous, to_year
 from tests.model.sessions import to_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.model.records import Condition, Event, Figure, Question, Row
     from tests.model.sessions import Session
+
+    Report = Callable[[Iterable[Event], Question], list[Row]]
 
 FIVE_MINUTES = 5 * 60 * 1000
 GEO = ("country", "region")
@@ -76,8 +78,8 @@ def select(events: Iterable[Event], question: Question) -> Selection:
 
 
 def quotient(top: int, bottom: int, digits: int) -> float:
-    """A rate or mean, 0 over nothing, rounded from the exact quotient (half to even)."""
-    return float(round(Fraction(top, bottom), digits)) if bottom else 0.0
+    """A rate or mean, 0 over nothing, rounded as Python rounds the quotient of the two integers."""
+    return round(top / bottom, digits) if bottom else 0.0
 
 
 def bounce_rate(sessions: Sequence[Session]) -> float:
@@ -254,18 +256,26 @@ def _ranked(rows: list[Row], measure: str, dimensions: Sequence[str]) -> list[Ro
     return sorted(rows, key=rank)
 
 
-def add_compare(rows: list[Row], others: list[Row], dimensions: Sequence[str]) -> list[Row]:
-    """Lists by key: each row gets the figures of the row with the same key, zeros where there is none."""
-    found = {tuple(row[name] for name in dimensions): row for row in others}
-    return [
-        row | {"compare": _figures_of(found.get(tuple(row[name] for name in dimensions)), row, dimensions)}
-        for row in rows
-    ]
+def compared(
+    report: Report, events: Iterable[Event], question: Question, kind: str, dimensions: Sequence[str]
+) -> list[Row]:
+    """The rows of a report, each with the figures of the other range beside it."""
+    stored = list(events)
+    to_other = {"previous": to_previous, "year": to_year}[kind]
+    start, end = to_other(question.start, question.end, question.timezone)
+    rows = report(stored, question)
+    others = report(stored, replace(question, start=start, end=end))
+    if "t" in dimensions:
+        found: list[Row | None] = [*others, *([None] * len(rows))]
+    else:
+        by_key = {tuple(row[name] for name in dimensions): row for row in others}
+        found = [by_key.get(tuple(row[name] for name in dimensions)) for row in rows]
+    return [row | {"compare": _figures_of(other, row, dimensions)} for row, other in zip(rows, found, strict=False)]
 
 
 def _figures_of(other: Row | None, row: Row, dimensions: Sequence[str]) -> dict[str, Figure]:
-    names = [name for name in row if name not in dimensions]
-    return {name: _figure(other[name]) if other else 0 for name in names}
+    """Decision: a key or a place that the other range does not have is all zeros."""
+    return {name: _figure(other[name]) if other else 0 for name in row if name not in dimensions}
 
 
 def _figure(value: object) -> Figure:
