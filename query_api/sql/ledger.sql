@@ -15,6 +15,7 @@ FROM
     FROM events
     WHERE site_id IN {sites:Array(UInt32)} AND received >= {start:DateTime('UTC')} AND received < {end:DateTime('UTC')}
         AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+        AND (site_id, toYYYYMM(local_date)) NOT IN (SELECT site_id, month FROM erasing)
     GROUP BY ALL
 
     UNION ALL
@@ -40,6 +41,15 @@ FROM
     SELECT site_id, hour, 'erased', '', sum(records) + sum(bots)
     FROM erased FINAL
     WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+    GROUP BY ALL
+
+    UNION ALL
+
+    -- An erasure under way: its counts stand for its rows, whether they are still there or not.
+    SELECT site_id, hour, 'erased', '', sum(records) + sum(bots)
+    FROM erasing
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND erasure NOT IN (SELECT erasure FROM erased)
     GROUP BY ALL
 )
 GROUP BY site_id, hour, kind, reason

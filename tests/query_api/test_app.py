@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
 
 from query_api.control.keys import KeyDraft, create_key, revoke_key
 from query_api.control.sites import SiteDraft, create_site, delete_site
@@ -170,7 +173,10 @@ async def test_the_same_rows_come_as_a_file(api: Api, tenant: Tenant) -> None:
         by_header = await api.get(path, tenant.live, Accept="text/csv")
         assert by_name.headers["Content-Type"].startswith("text/csv")
         assert by_name.body == by_header.body
-        assert by_name.body.count(b"\n") == 1 + len((await api.get(path, tenant.live)).rows)
+        rows = (await api.get(path, tenant.live)).rows
+        assert by_name.body.count(b"\n") == 1 + len(rows)
+        parquet = await api.get(path + "&format=parquet", tenant.live)
+        assert pq.read_table(io.BytesIO(parquet.body)).num_rows == len(rows)
 
 
 async def test_what_is_not_there_is_told_in_the_same_shape(api: Api) -> None:

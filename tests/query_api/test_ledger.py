@@ -165,6 +165,22 @@ async def test_a_retried_line_is_dead_until_its_new_place_is_consumed(
     assert figures(ledger.rows[0]) == {"received": 1} | ({"stored": 1} if retried else {"dead_lettered": 1})
 
 
+async def test_an_erasure_counts_once_at_each_of_its_steps(warehouse: Warehouse) -> None:
+    await consume(warehouse, 5, {"": 3})
+    await store(warehouse, 5, "", "", "ua")
+    steps = (
+        "INSERT INTO erasing (erasure, site_id, month, hour, records, bots) SELECT 1, 1, 202611, {hour:UInt32}, 2, 1",
+        "TRUNCATE TABLE events",
+        "INSERT INTO erased (site_id, hour, erasure, records, bots) SELECT 1, {hour:UInt32}, 1, 2, 1",
+        "TRUNCATE TABLE erasing",
+    )
+    for step in steps:
+        await warehouse.command(step, {"hour": EPOCH_HOUR} if "hour" in step else {})
+        ledger = await read(warehouse, nothing_waits())
+        assert ledger.closed
+        assert figures(ledger.rows[0]) == {"received": 3, "erased": 3}
+
+
 async def test_a_lost_record_is_told(warehouse: Warehouse) -> None:
     await consume(warehouse, 5, {"": 2})
     await store(warehouse, 5, "")
