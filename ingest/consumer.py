@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import stamina
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.dead_letters import DeadLetters
 from ingest.duplicates import Duplicates
 from ingest.gathering import Gathered, Gatherer, Sizes, first_of
 from ingest.judging import Judge
-from ingest.lately_seen import HOUR, SPAN, LatelySeen
+from ingest.lately_seen import HOUR, LatelySeen
 from ingest.log import LogUnavailableError
 from ingest.preparing import Prepared, Preparer, join
 from ingest.progress import read_progress
 from ingest.unconsumed import Unconsumed
+from ingest.upkeep import LATELY_SLACK, Upkeep
 from ingest.writer import Landing, Writer, no_failpoint, to_month_numbers
 from schemas.completeness import Completeness
 from schemas.event import SiteId
@@ -42,11 +42,9 @@ if TYPE_CHECKING:
     from schemas.versions import SiteVersions
     from schemas.warehouse.client import Warehouse
 
-UPKEEP_SECONDS = 60.0
-SALTS_EVERY = HOUR
+DRAIN_SECONDS = 20.0
 TRIM_EVERY = 1_000
 WAIT_FOR_ROOM = 2.0
-LATELY_SLACK = 2 * SPAN
 logger = structlog.get_logger()
 
 ConsumerState = Literal["starting", "running", "over-budget", "warehouse-unavailable", "waiting-for-facts", "stopped"]
@@ -122,27 +120,42 @@ class Consumer:
     async def completeness(self) -> Completeness:
         """Say up to which receipt time everything that was acknowledged has landed."""
         now = self._clock()
-        oldest = await self._unconsumed.oldest(now)
+        oldest = await self._unconsumed.oldest_from(await self._find_positions(), now)
         return Completeness(oldest, max(0, now - oldest) / 1000, exact=True)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`, then land what was gathered and return.
 
         Raise LogDamagedError when the log is not the one that the warehouse knows. A warehouse or control plane that is
-        down is waited for.
+        down is waited for; after `stop` only for `DRAIN_SECONDS`, then what was gathered stays in the log.
         """
-        progress = await self._start()
-        tasks = [asyncio.create_task(self._pass_on(stop)), asyncio.create_task(self._upkeep())]
+        working = asyncio.create_task(self._work())
+        passing_on = asyncio.create_task(self._pass_on(stop, working))
         try:
-            self._state = "running"
+            await asyncio.wait([working])
+        finally:
+            self._state = "stopped"
+            await _end(working, passing_on)
+        if not working.cancelled():
+            working.result()
+
+    async def _work(self) -> None:
+        progress = await self._start()
+        self._state = "running"
+        salts = self._parts.sources.salts
+        upkeep = asyncio.create_task(Upkeep(self._unconsumed, self._duplicates, salts, self._clock).run())
+        try:
             await self._consume(progress)
         except OverBudgetError:
             logger.warning("consumer_stops_over_budget")
         finally:
-            self._state = "stopped"
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(upkeep)
+
+    async def _find_positions(self) -> Sequence[int]:
+        """The consumed positions, also where no consumer has been started."""
+        if self.consumed:
+            return self.consumed
+        return (await read_progress(self._parts.warehouse, self._parts.log, self._parts.number)).begins
 
     async def _start(self) -> Progress:
         async for attempt in stamina.retry_context(
@@ -168,8 +181,7 @@ class Consumer:
                 if is_last:
                     break
         finally:
-            upcoming.cancel()
-            await asyncio.gather(upcoming, return_exceptions=True)
+            await _end(upcoming)
 
     async def _next_batch(self, begins: Sequence[int], progress: Progress) -> Batch | None:
         leftover = progress.leftover if _is_before(begins, progress.landed) else None
@@ -254,31 +266,18 @@ class Consumer:
         except LogUnavailableError as error:
             logger.warning("log_not_told", problem=str(error))
 
-    async def _pass_on(self, stop: asyncio.Event) -> None:
+    async def _pass_on(self, stop: asyncio.Event, working: asyncio.Task[None]) -> None:
         await stop.wait()
         self._stop.set()
+        await asyncio.sleep(DRAIN_SECONDS)
+        logger.warning("consumer_gives_up", state=self.state)
+        working.cancel()
 
-    async def _upkeep(self) -> None:
-        """Every minute forget ids that are too old; every hour make salts ahead and destroy those that are over."""
-        next_salts = 0
-        while True:
-            try:
-                now = self._clock()
-                oldest = await self._unconsumed.oldest(now)
-                self._duplicates.forget(oldest - LATELY_SLACK)
-                if now >= next_salts:
-                    await self.renew_salts(oldest)
-                    next_salts = now + SALTS_EVERY
-            except (LogUnavailableError, SQLAlchemyError) as error:
-                logger.warning("upkeep_failed", problem=type(error).__name__)
-            await asyncio.sleep(UPKEEP_SECONDS)
 
-    async def renew_salts(self, oldest_unconsumed: int) -> None:
-        """Make the salts of the days to come, destroy those whose time is over."""
-        await self._parts.sources.salts.make_ahead()
-        destroyed = await self._parts.sources.salts.destroy(oldest_unconsumed)
-        if destroyed:
-            logger.info("salts_destroyed", days=[day.isoformat() for day in destroyed])
+async def _end(*tasks: asyncio.Task[None] | asyncio.Task[Batch | None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_before(begins: Sequence[int], ends: Sequence[int]) -> bool:

@@ -23,8 +23,12 @@ class Unconsumed:
 
         Raise LogUnavailableError.
         """
+        return await self.oldest_from(self.positions, now)
+
+    async def oldest_from(self, positions: Sequence[int], now: int) -> int:
+        """The same for positions that somebody else knows."""
         found = now
-        for partition, position in enumerate(self.positions):
+        for partition, position in enumerate(positions):
             if position < (await self._log.bounds(partition)).end:
                 found = min(found, await self._read_first_received(partition, position))
         return found

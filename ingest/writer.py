@@ -34,6 +34,7 @@ WAIT_AT_MOST = 5.0
 PROBE_AFTER = 3  # failures of one insert before its rows are suspected
 logger = structlog.get_logger()
 
+EMPTY_ROW = pa.table({"title": [""]})
 RECEIPTS = pa.schema(
     [
         ("site_id", pa.uint32()),
@@ -120,22 +121,34 @@ class Writer:
         months = np.unique(to_month_numbers(rows)).tolist()
         stored = await read_stored(self._warehouse, self._number, landing.begins, months)
         columns = rows.select(["_partition", "_offset", "_place"]).to_pydict()
-        return rows.filter(pa.array([position not in stored for position in zip(*columns.values(), strict=True)]))
+        kept = [position not in stored for position in zip(*columns.values(), strict=True)]
+        return rows.filter(pa.array(kept, pa.bool_()))
 
     async def _find_refused(self, rows: pa.Table) -> NDArray[np.bool_]:
         """Say which rows the engine cannot read, by halves, in a table that keeps nothing."""
+        if await self._passes(rows):
+            return np.zeros(rows.num_rows, np.bool_)
+        if rows.num_rows == 1:
+            return np.array([await self._is_to_blame(rows)])
+        middle = rows.num_rows // 2
+        return np.concatenate([await self._find_refused(half) for half in (rows.slice(0, middle), rows.slice(middle))])
+
+    async def _passes(self, rows: pa.Table) -> bool:
         try:
             await self._warehouse.insert("probe", rows)
         except WarehouseLimitError:
             raise
-        except WarehouseError as error:
-            if rows.num_rows == 1:
-                logger.warning("row_refused", reason=str(error)[:200])
-                return np.ones(1, np.bool_)
-            middle = rows.num_rows // 2
-            halves = [await self._find_refused(half) for half in (rows.slice(0, middle), rows.slice(middle))]
-            return np.concatenate(halves)
-        return np.zeros(rows.num_rows, np.bool_)
+        except WarehouseError:
+            return False
+        return True
+
+    async def _is_to_blame(self, row: pa.Table) -> bool:
+        """Whether the row is refused though an empty one passes; raise WarehouseError when that does not either.
+
+        The row is asked again after the empty one, since the warehouse may have come back in between.
+        """
+        await self._warehouse.insert("probe", EMPTY_ROW)
+        return not await self._passes(row)
 
     async def _insert(self, table: str, rows: pa.Table) -> None:
         await self._persist(lambda: self._warehouse.insert(table, rows))

@@ -9,13 +9,22 @@ import pytest
 import stamina
 from sqlalchemy import delete, update
 
+from ingest import consumer as consumer_module
+from ingest.duplicates import Duplicates
+from ingest.lately_seen import LatelySeen
 from ingest.log import LogDamagedError
 from ingest.logs import adopt_log
+from ingest.salts import Salts
+from ingest.unconsumed import Unconsumed
+from ingest.upkeep import Upkeep
 from schemas.control import tables
 from schemas.event import BlockHeaders, SiteId
+from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import DAY, HOUR, NOW, OTHER_SITE, SITE, make_line, until
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tests.ingest.consumer.rivers import River
 
 
@@ -174,3 +183,46 @@ async def test_a_site_deleted_meanwhile_makes_dead_letters(river: River) -> None
     assert (letter.position, letter.reason, letter.site_id) == ((0, 0, 1), "the site is unknown", OTHER_SITE)
     assert len(await river.positions()) == 2
     await river.assert_ledger_closes()
+
+
+async def test_a_consumer_that_cannot_finish_gives_up_and_loses_nothing(
+    river: River, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "DRAIN_SECONDS", 0.1)
+    await river.append([make_line()])
+    consumer, stop = river.make_consumer(), asyncio.Event()
+
+    async def refuse(_table: str, _rows: pa.Table) -> None:
+        stop.set()
+        message = "down"
+        raise WarehouseError(message)
+
+    with stamina.set_testing(testing=True, attempts=10**6, cap=True), monkeypatch.context() as patch:
+        patch.setattr(river.warehouse, "insert", refuse)
+        await consumer.run(stop)
+    assert await river.positions() == []
+    await river.consume()
+    assert await river.positions() == [(0, 0, 0)]
+
+
+async def test_completeness_is_told_before_a_consumer_has_started(river: River) -> None:
+    await river.append([make_line(received=NOW - 4000)])
+    assert (await river.make_consumer().completeness()).lag == 4
+
+
+async def test_salts_are_kept_while_the_log_holds_an_unconsumed_event_and_then_destroyed(river: River) -> None:
+    await Salts(river.control, river.clock).make_ahead()
+    await river.append([make_line()])
+    river.now = NOW + 30 * DAY
+    async with river.control.begin() as connection:
+        before = (await connection.execute(tables.salts.select())).all()
+    consumer = await river.consume()
+    assert await river.positions() == [(0, 0, 0)]
+    unconsumed = Unconsumed(river.log)
+    unconsumed.positions = consumer.consumed
+    duplicates = Duplicates(river.warehouse, LatelySeen())
+    await Upkeep(unconsumed, duplicates, Salts(river.control, river.clock), river.clock).do()
+    async with river.control.begin() as connection:
+        after = (await connection.execute(tables.salts.select())).all()
+    assert before
+    assert not {row.day for row in before} & {row.day for row in after}

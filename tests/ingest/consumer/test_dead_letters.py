@@ -174,3 +174,22 @@ async def test_rows_that_the_engine_can_never_take_do_not_wedge_the_others(river
     assert (letter.position, letter.reason) == ((0, 0, 1), "refused by the warehouse")
     assert len(await river.positions()) == 3
     await river.assert_ledger_closes()
+
+
+async def test_a_warehouse_that_is_down_blames_no_row(river: River) -> None:
+    insert, refusals = river.warehouse.insert, 0
+
+    async def refuse_for_long(table: str, rows: pa.Table) -> None:
+        nonlocal refusals
+        refusals += 1
+        if refusals < 30:
+            message = "down"
+            raise WarehouseError(message)
+        await insert(table, rows)
+
+    await river.append([make_line(), make_line()])
+    with stamina.set_testing(testing=True, attempts=50, cap=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(river.warehouse, "insert", refuse_for_long)
+        consumer = await river.consume()
+    assert await consumer.dead_letters.list() == []
+    assert len(await river.positions()) == 2
