@@ -74,7 +74,7 @@ def _to_after(values: list[object], report: Report) -> tuple[str | int, ...]:
 
 def to_digest(query: Sequence[tuple[str, str]]) -> str:
     """Tells apart what was asked, whatever the order of its parameters."""
-    data = orjson.dumps(sorted(query))
+    data = repr(sorted(query)).encode()  # repr, since a name that is refused may be no UTF-8
     return base64.urlsafe_b64encode(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()).decode()
 
 

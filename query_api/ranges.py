@@ -21,17 +21,18 @@ FRACTION = re.compile(r"[.,](\d{1,9})")
 LAST_SECOND = re.compile(r"[Tt ]23:59:59")
 PERIOD_DAYS = {"today": 1, "7d": 7, "28d": 28, "30d": 30, "90d": 90}
 PERIODS = ("today", "yesterday", "7d", "28d", "30d", "90d", "month", "12mo", "1y")
+NO_ZONE = "{!r} is no IANA time zone"
 SYNTAX = "is neither a date like 2024-01-15 nor a time like 2024-01-15T09:30:00Z (write the + of an offset as %2B)"
 
 
 def to_zone(name: str) -> ZoneInfo:
     """The IANA zone of that name, or ValueError; a name is looked up, never taken for a path."""
     if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name):
-        raise ValueError(name)
+        raise ValueError(NO_ZONE.format(name))
     try:
         return ZoneInfo(name)
     except (KeyError, OSError) as error:  # a folder of the database ("Europe") is an OSError
-        raise ValueError(name) from error
+        raise ValueError(NO_ZONE.format(name)) from error
 
 
 def to_start(text: str, zone: ZoneInfo) -> datetime:
@@ -45,10 +46,9 @@ def to_end(text: str, zone: ZoneInfo) -> datetime:
     """The first instant after a bare date, or the time; 23:59:59 with or without fraction is the midnight after."""
     if BARE_DATE.fullmatch(text):
         return _refuse_far(first_instant(_to_date(text) + DAY, zone))
-    instant = _to_instant(text)
     if LAST_SECOND.search(text):
-        instant = instant.replace(microsecond=0) + timedelta(seconds=1)
-    return _refuse_far(instant)
+        return _refuse_far(_to_instant(FRACTION.sub("", text)) + timedelta(seconds=1))
+    return _refuse_far(_to_instant(text))
 
 
 def _to_date(text: str) -> date:
