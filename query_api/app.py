@@ -14,11 +14,12 @@ from query_api.cache import AnswerCache
 from query_api.deps import ADMISSION, CACHE, DEPS, HEALTH, HUB, LIMITS, RING
 from query_api.docs_page import add_docs
 from query_api.endpoints import ENDPOINTS
-from query_api.errors import add_request_id, translate_errors
+from query_api.errors import MethodNotAllowedError, NotFoundError, add_request_id, translate_errors
 from query_api.guard import add_quota, admit, identify, identify_listener
 from query_api.health import HealthChecks
 from query_api.limits import Admission, RequestLimits
 from query_api.openapi import DOCUMENT
+from query_api.openapi_collecting import COLLECTING
 from query_api.operations import answer_healthz, answer_metrics, answer_readyz
 from query_api.realtime import RealtimeHub
 from query_api.stream import ask_realtime, recheck
@@ -55,6 +56,8 @@ def add_routes(app: web.Application) -> None:
     """Every endpoint of the table, and what is no part of the API."""
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, functools.partial(run_endpoint, endpoint))
+    for path in COLLECTING:
+        app.router.add_route("*", path, refuse_collecting)
     for path in ("/v1/openapi.json", "/api/openapi.json"):
         app.router.add_get(path, answer_openapi)
     app.router.add_get("/healthz", answer_healthz)
@@ -72,6 +75,20 @@ async def run_endpoint(endpoint: Endpoint, request: web.Request) -> web.StreamRe
     lane: Lane = "stream" if endpoint.shape == "stream" else "query"
     with request.app[LIMITS].at_once(lane, caller.key.id, caller.plan):
         return await endpoint.handle(request, endpoint.report)
+
+
+async def refuse_collecting(request: web.Request) -> web.StreamResponse:
+    """What a collector in front of this application did not take: another method, or there is no collector here."""
+    asked = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == request.path}
+    collecting = {method.upper() for method in COLLECTING[request.path]}
+    if request.method not in collecting:
+        allowed = ", ".join(sorted(asked | collecting | {"OPTIONS"}))
+        message = f"{request.method} is not for {request.path}: {allowed} are"
+        raise MethodNotAllowedError(message, headers={"Allow": allowed})
+    message = f"This server only answers questions: send {request.method} {request.path} to one that collects"
+    if asked:
+        raise MethodNotAllowedError(message, headers={"Allow": ", ".join(sorted(asked))})
+    raise NotFoundError(message)
 
 
 async def answer_openapi(_request: web.Request) -> web.Response:

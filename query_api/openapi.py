@@ -75,7 +75,7 @@ def to_schemas() -> Json:
 def to_operation(endpoint: Endpoint) -> Json:
     """One row of the table as an operation."""
     names = (*endpoint.report.parameters, *endpoint.own)
-    refused = ["400", *(["401", "403", "429"] if endpoint.opens != "anybody" else []), "500", "503"]
+    refused = ["400", *(["401", "403", "429"] if endpoint.opens != "anybody" else []), "431", "500", "503"]
     if "site" in names:
         refused.insert(3, "404")
     success = "201" if endpoint.method == "POST" else "200"

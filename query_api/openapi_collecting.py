@@ -32,6 +32,15 @@ REFUSED: Json = {
     "headers": REQUEST_ID,
     "content": {"application/json": {"schema": refer("schemas", "CollectErrorBody")}},
 }
+PIXEL_ANSWERS = {
+    "200": "Counted",
+    "400": "Refused",
+    "401": "The key beside it is not known",
+    "403": "The key beside it is another project's, or has no scope `ingest`",
+    "429": "Too many of this address or site",
+    "500": "A fault of ours",
+    "503": "Not durable",
+}
 COLLECTING: dict[str, Json] = {
     "/v1/events": {
         "post": {
@@ -57,7 +66,7 @@ COLLECTING: dict[str, Json] = {
                 "400": REFUSED,
                 **{
                     status: refer("responses", status)
-                    for status in ("401", "403", "408", "413", "415", "429", "500", "503")
+                    for status in ("401", "403", "408", "413", "415", "429", "431", "500", "503")
                 },
             },
         }
@@ -80,17 +89,15 @@ COLLECTING: dict[str, Json] = {
                     "name": "url",
                     "in": "query",
                     "description": "Address of the page; the Referer header when absent",
-                    "schema": {"type": "string", "maxLength": 2048},
+                    "schema": {"type": "string"},
                 },
             ],
             "responses": {
-                status: {"description": text, "headers": REQUEST_ID, "content": {"image/gif": {}}}
-                for status, text in (
-                    ("200", "Counted"),
-                    ("400", "Refused"),
-                    ("429", "Too many of this address or site"),
-                    ("503", "Not durable"),
-                )
+                **{
+                    status: {"description": text, "headers": REQUEST_ID, "content": {"image/gif": {}}}
+                    for status, text in PIXEL_ANSWERS.items()
+                },
+                "431": refer("responses", "431"),
             },
         }
     },
@@ -105,7 +112,9 @@ COLLECTING: dict[str, Json] = {
                     "description": "The script",
                     "headers": REQUEST_ID,
                     "content": {"text/javascript": {"schema": {"type": "string"}}},
-                }
+                },
+                "304": {"description": "The one that the client has", "headers": REQUEST_ID},
+                "431": refer("responses", "431"),
             },
         }
     },

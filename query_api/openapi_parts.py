@@ -45,6 +45,7 @@ ERRORS = {
     "413": "PAYLOAD_TOO_LARGE: more than 1 MiB or 1000 events",
     "415": "UNSUPPORTED_MEDIA_TYPE: neither JSON nor text, or an encoding that is not known",
     "429": "RATE_LIMITED: come back after Retry-After",
+    "431": "HEADERS_TOO_LARGE: the request line or a header is too long",
     "500": "INTERNAL_ERROR: a fault of ours, the request_id finds it",
     "503": "UNAVAILABLE: try again later, or ask for less",
 }

@@ -184,7 +184,10 @@ async def test_what_is_not_there_is_told_in_the_same_shape(api: Api) -> None:
         ("GET", "/v1/nothing", 404, "NOT_FOUND"),
         ("GET", "/docs/nothing.js", 404, "NOT_FOUND"),
         ("POST", "/v1/stats", 405, "METHOD_NOT_ALLOWED"),
-        ("POST", "/v1/events", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/v1/events", 405, "METHOD_NOT_ALLOWED"),  # here is no collector
+        ("DELETE", "/v1/events", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/script.js", 404, "NOT_FOUND"),
+        ("PUT", "/script.js", 405, "METHOD_NOT_ALLOWED"),
         ("OPTIONS", "/v1/stats", 405, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/v1/stream-tokens", 405, "METHOD_NOT_ALLOWED"),
     ):
