@@ -43,7 +43,9 @@ def access_log(
     files: Annotated[list[Path], typer.Argument(help="Logs, oldest first: plain, .gz or .zst", exists=True)],
     site: Annotated[str, typer.Option(help="Domain or id of the site")],
     url: Annotated[str, typer.Option(help="Address of the server; default the one of these settings")] = "",
-    key: Annotated[str, typer.Option(help="Project key of scope ingest; default a short-lived one of its own")] = "",
+    key: Annotated[
+        str, typer.Option(help="Project key of scope ingest (with --url also read); default one of its own")
+    ] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +62,7 @@ async def work(files: list[Path], site: str, url: str, key: str) -> Summary:
     """Find out where to send, send, and show progress on standard error."""
     settings = read_settings()
     if url and not key:
-        message = "--url needs --key: a project key of scope ingest of that server (pulse key create --scope ingest)"
+        message = "--url needs --key: a key of that server (pulse key create --scope ingest --scope read)"
         raise CommandError(message)
     base = url.rstrip("/") or f"http://{settings.listen}"
     await refuse_silence(base)

@@ -17,6 +17,7 @@ from ingest.enrich.pipeline import Enricher, EnrichMetrics
 from ingest.logs import number_of_log
 from ingest.preparing import Sources
 from ingest.progress import read_progress
+from ingest.retention import Retention
 from ingest.salts import Salts
 from ingest.site_facts import SiteFactsReader
 from schemas.in_flight import InFlight
@@ -42,6 +43,7 @@ class Parts:
     warehouse: Warehouse
     versions: SiteVersions
     consumer: Consumer
+    retention: Retention
 
     async def read_completeness(self) -> Completeness:
         """How much of what was acknowledged is in the warehouse."""
@@ -81,4 +83,5 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
             versions,
             ConsumerMetrics(base.registry),
         )
-        yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint))
+        retention = Retention(warehouse, base.control, versions, base.clock, failpoint)
+        yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint), retention)

@@ -16,6 +16,7 @@ import structlog
 from deploy.base import Base, open_base
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
+from deploy.jobs import write_key_uses
 from deploy.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
         ready = asyncio.Event()
         app = make_health_app(base.pings, base.registry)
         group.create_task(serve_http(base, make_collector(base), app, stop, ready), name="http")
+        group.create_task(write_key_uses(base, stop), name="key uses")
         await ready.wait()
         announce(base)
 
