@@ -246,7 +246,7 @@ def read_lines(file: Path, raw: io.BufferedReader) -> Iterator[bytes]:
 
 
 def to_event(hit: Hit, event_id: str, domain: str) -> dict[str, str | int]:
-    """The event of a page view, in the words of API.md."""
+    """The event of a page view, in the words of the HTTP contract."""
     event: dict[str, str | int] = {
         "event_id": event_id,
         "url": f"https://{domain}{hit.target}",

@@ -30,7 +30,7 @@ class Recorder:
         self.base = ""
 
     async def collect(self, request: web.Request) -> web.Response:
-        """Answer in the shape of API.md."""
+        """Answer in the shape of the contract."""
         assert request.headers["X-Site-Key"] == "sk_live_x"
         assert request.headers["Authorization"] == "Bearer ak_live_x"
         if self.away:
