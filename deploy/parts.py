@@ -14,6 +14,7 @@ from ingest.consumer_metrics import ConsumerMetrics
 from ingest.disk import DiskBudget
 from ingest.enrich.geo import GeoWatch
 from ingest.enrich.pipeline import Enricher, EnrichMetrics
+from ingest.log import LogDamagedError
 from ingest.logs import number_of_log
 from ingest.preparing import Sources
 from ingest.progress import read_progress
@@ -50,12 +51,24 @@ class Parts:
         return await self.consumer.completeness()
 
     async def read_in_flight(self) -> Sequence[InFlight]:
-        """Headers of what waits in the log, per partition, from the consumed position on."""
-        positions = self.consumer.consumed or (await read_progress(self.warehouse, self.base.log, self.number)).begins
-        return [await self._read_partition(*place) for place in enumerate(positions)]
+        """Headers of what waits in the log, per partition, from the consumed position on.
+
+        Asked again when the log let go of records past a position meanwhile: none may be missing.
+        """
+        while True:
+            positions = (
+                self.consumer.consumed or (await read_progress(self.warehouse, self.base.log, self.number)).begins
+            )
+            found = [await self._read_partition(*place) for place in enumerate(positions)]
+            bounds = [await self.base.log.bounds(partition) for partition in range(len(positions))]
+            if all(bound.begin <= position for bound, position in zip(bounds, positions, strict=True)):
+                return found
 
     async def _read_partition(self, partition: int, position: int) -> InFlight:
-        headers = await self.base.log.read_headers(partition, position)
+        try:
+            headers = await self.base.log.read_headers(partition, position)
+        except LogDamagedError:  # let go of meanwhile; the caller sees it and asks again
+            headers = ()
         return InFlight(self.number, partition, position, tuple(header for _, header in headers))
 
 
