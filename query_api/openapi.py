@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "pulse-analytics"
 FILE_TYPES = ("text/csv", "application/x-ndjson", "application/vnd.apache.parquet")
 ABOUT = """Numbers of your sites, and collecting them. Query endpoints need an API key of the project; collecting
-endpoints take a site's public key. What every number means stands in METRICS.md."""
+endpoints take a site's public key. What every number means stands in schemas/METRICS.md of the source."""
 
 
 def make_document() -> Json:

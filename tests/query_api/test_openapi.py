@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CHECKED_IN = ROOT / "schemas/openapi.json"
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-CONFIG = ROOT / "schemathesis.toml"
+CONFIG = ROOT / "tests" / "query_api" / "schemathesis.toml"
 OPTIONS = (
     *("--exclude-path-regex", r"stream$|script\.js|pixel", "--exclude-operation-id", "collect"),
     *("--phases", "examples,coverage,fuzzing", "-n", "10", "--seed", "1", "--no-color"),
