@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import tempfile
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -69,7 +71,13 @@ def announce(base: Base) -> None:
 
 
 def enter_private_folder(settings: Settings) -> None:
-    """Work in an empty folder: the embedded engine would read a config.xml of the working directory."""
-    folder = settings.data / "run"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Work in an empty folder, temporary files too.
+
+    The embedded engine would read a config.xml of the working directory, and every insert passes through a temporary
+    file, which a crash leaves behind: the next start wipes it away.
+    """
+    folder = settings.data / f"run-{settings.listen.rpartition(':')[2]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     os.chdir(folder)
+    tempfile.tempdir = str(folder)
