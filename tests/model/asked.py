@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from tests.model.local import INTERVALS, local_day, to_local
 from tests.model.ranges import to_range
-from tests.model.records import SESSION_DIMENSIONS, Condition, Question
+from tests.model.records import Condition, Question
 from tests.model.scenes import HOUR, ZONES, Scene, anchors, moments
 from tests.model.stored import FLAVOURS, HOSTNAMES, NAMES, PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.model.records import Site
 
 OPERATORS = ("==", "!=", "=^", "=~", "!~", "=*")
-POOLS = FLAVOURS | {
+POOLS: Mapping[str, tuple[str, ...]] = FLAVOURS | {
     "pathname": PATHS,
     "hostname": HOSTNAMES,
     "entry_page": (*PATHS, ""),
@@ -29,44 +29,41 @@ POOLS = FLAVOURS | {
     "props.ключ": ("да", ""),
     "props.n": ("1.5", "2"),
 }
-DIMENSIONS = (
-    "pathname",
-    "hostname",
-    "event_name",
-    "props.plan",
-    "props.ключ",
-    "props.n",
-    *SESSION_DIMENSIONS,
-    "any.event_name",
-    "any.pathname",
-    "any.props.plan",
-    "any.props.ключ",
-)
+DIMENSIONS = (*POOLS, "any.event_name", "any.pathname", "any.props.plan")
 PATTERNS = ("^/a", "[ab]$", "o.*g", "^$", ".", "1|2", "(?i)chrome")
 MOST_BUCKETS = 600
 
 
-def pool_of(dimension: str) -> tuple[str, ...]:
-    """Values that events hold, of a dimension with or without `any.`."""
-    return POOLS[dimension.removeprefix("any.")]
-
-
-def values_of(dimension: str, operator: str) -> st.SearchStrategy[tuple[str, ...]]:
+def values_of(pool: Sequence[str], operator: str) -> st.SearchStrategy[tuple[str, ...]]:
     """Values that some events meet and others do not."""
     if operator == "=*":
         return st.sampled_from(PATTERNS).map(lambda pattern: (pattern,))
-    whole = st.sampled_from((*pool_of(dimension), "absent"))
+    whole = st.sampled_from((*pool, "absent"))
     if operator not in ("==", "!="):
         whole = st.one_of(whole.map(lambda value: value[:2] or "x"), whole.map(lambda value: value[-1:] or "x"))
     return st.lists(whole, min_size=1, max_size=3, unique=True).map(tuple)
 
 
 @st.composite
-def conditions(draw: st.DrawFn) -> Condition:
-    """Any dimension with any operator."""
-    dimension = draw(st.sampled_from(DIMENSIONS))
-    operator = draw(st.sampled_from(OPERATORS))
-    return Condition(dimension, operator, draw(values_of(dimension, operator)))
+def conditions(draw: st.DrawFn, pools: Mapping[str, Sequence[str]] | None = None) -> Condition:
+    """Any dimension of the pools with any operator; pathname, event_name and props with `any.` too."""
+    pools = pools or POOLS
+    dimension = draw(st.sampled_from([*pools, *(f"any.{name}" for name in pools if has_any(name))]))
+    return draw(conditions_on(dimension, draw(st.sampled_from(OPERATORS)), pools))
+
+
+@st.composite
+def conditions_on(
+    draw: st.DrawFn, dimension: str, operator: str, pools: Mapping[str, Sequence[str]] | None = None
+) -> Condition:
+    """A condition on this dimension with this operator."""
+    pool = (pools or POOLS)[dimension.removeprefix("any.")]
+    return Condition(dimension, operator, draw(values_of(pool, operator)))
+
+
+def has_any(dimension: str) -> bool:
+    """Whether the dimension can be asked of any event of a session."""
+    return dimension in ("pathname", "event_name") or dimension.startswith("props.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +76,11 @@ class Asking:
 
 
 @st.composite
-def askings(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Asking:
+def askings(
+    draw: st.DrawFn, scene: Scene, sites: Sequence[Site], filters: st.SearchStrategy[Condition] | None = None
+) -> Asking:
     """A question in words: bare dates, or times in UTC, without offset, or with one."""
-    question = draw(questions(scene, sites))
+    question = draw(questions(scene, sites, conditions() if filters is None else filters))
     style = draw(st.sampled_from(("dates", "Z", "", "offset")))
     if style == "dates":
         start = local_day(question.start, question.timezone).isoformat()
@@ -95,7 +94,7 @@ def askings(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Asking:
 
 
 @st.composite
-def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Question:
+def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site], filters: st.SearchStrategy[Condition]) -> Question:
     """A range around the scene, of milliseconds to weeks, in any zone, over any of the sites."""
     start, end = sorted(draw(ranges(scene)))
     asked = draw(st.lists(st.sampled_from([site.id for site in sites]), min_size=1, unique=True))
@@ -105,9 +104,7 @@ def questions(draw: st.DrawFn, scene: Scene, sites: Sequence[Site]) -> Question:
         end=end if end > start else start + 1,
         timezone=timezone,
         sites=tuple(sorted(asked)),
-        conditions=tuple(
-            draw(st.one_of(st.just([]), st.lists(conditions(), max_size=1), st.lists(conditions(), max_size=3)))
-        ),
+        conditions=tuple(draw(st.one_of(st.just([]), st.lists(filters, max_size=1), st.lists(filters, max_size=3)))),
         include_bots=draw(st.sampled_from((False, False, True))),
     )
 

@@ -10,12 +10,14 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from tests.model.facts import ADDRESSES, AGENTS, WAYS
+from tests.model.asked import conditions
+from tests.model.facts import ADDRESSES, AGENTS, NOWHERE, PLACES, WAYS
 from tests.model.records import ENGAGEMENT, PAGEVIEW, Scalar, Sent, Site
 from tests.model.scenes import SCENES, SECOND, Scene, gaps, moments
 
 if TYPE_CHECKING:
     from tests.model.facts import Way
+    from tests.model.records import Condition
 
 HOUR = 3_600_000
 # Near the clock of the product under test, so that public senders can reach them; the rest needs an ingest key.
@@ -196,3 +198,29 @@ def _with_ids(records: list[Sent]) -> list[Sent]:
 
 def _event_id(number: int) -> str:
     return str(UUID(int=(7 << 76) | (2 << 62) | number))
+
+
+def sent_conditions() -> st.SearchStrategy[Condition]:
+    """Filters on what these streams hold."""
+    pages = ("/", "/a", "/A/", "/b%20c", "/ü/😀", "//x//")
+    pools: dict[str, tuple[str, ...]] = {
+        "pathname": pages,
+        "entry_page": (*pages, ""),
+        "exit_page": (*pages, ""),
+        "hostname": ("site1.example", "site2.example"),
+        "event_name": NAMES[2:],
+        "props.plan": ("pro", "free", ""),
+        "props.ключ": ("да 😀", ""),
+        "props.n": ("7", ""),
+        "props.paid": ("true",),
+        "props.price": ("1.5",),
+        "language": ("", "de", "en-US"),
+    }
+    for name in ("referrer_source", "channel", "utm_source", "utm_medium", "utm_campaign"):
+        pools[name] = tuple(dict.fromkeys(str(getattr(way, name)) for way in WAYS))
+    pools["referrer"] = tuple(dict.fromkeys(way.referrer_dimension for way in WAYS))
+    for name in ("device_type", "browser", "os"):
+        pools[name] = tuple(dict.fromkeys(str(getattr(agent, name)) for agent in AGENTS))
+    for name in ("country", "region", "city"):
+        pools[name] = tuple(dict.fromkeys(str(getattr(place, name)) for place in (*PLACES, NOWHERE)))
+    return conditions(pools)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from tests.model.local import local_day
+from tests.model.local import first_instant, local_day
 from tests.model.records import ENGAGEMENT, PAGEVIEW, SESSION_DIMENSIONS, Event, Site
-from tests.model.scenes import SCENES, Scene, gaps, moments
+from tests.model.scenes import SCENES, ZONES, Scene, gaps, moments
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -84,13 +84,17 @@ def worlds(draw: st.DrawFn) -> World:
 
 @st.composite
 def _walks(draw: st.DrawFn, site: Site, scene: Scene) -> list[Event]:
-    """One visitor's steps from an instant on; an identified one is the same on every day."""
+    """One visitor's steps from an instant on; an identified one is the same on every day.
+
+    Rarely the site had another timezone when they were received: their local days stay those of that zone.
+    """
+    zone = draw(st.sampled_from((*[site.timezone] * 5, *ZONES)))
     who = draw(st.sampled_from(("v", "w", "known")))
     ts = draw(moments(scene))
     events = []
     for step in draw(st.lists(steps, min_size=1, max_size=7)):
         ts += step.gap
-        events.append(_to_event(site, who, ts, step))
+        events.append(_to_event(replace(site, timezone=zone), who, ts, step))
     return events
 
 
@@ -112,3 +116,26 @@ def _to_event(site: Site, who: str, ts: int, step: Step) -> Event:
         dimensions=values | {"pathname": step.path, "hostname": step.hostname},
         props=step.props,
     )
+
+
+def full_world(scene: Scene) -> World:
+    """A site with something of everything: no chance in it, every value of every pool meets many others."""
+    site = Site(1, "site1.example", scene.timezone)
+    events = []
+    ts = dict.fromkeys(("v", "w", "known", "x", "y"), first_instant(scene.day, scene.timezone))
+    for number in range(120):
+        who = tuple(ts)[number % len(ts)]
+        ts[who] += (20, 90, 500)[number % 3] * (number % 7) * 1000 + number
+        step = Step(
+            gap=0,
+            name=NAMES[number % len(NAMES)],
+            path=PATHS[(number // 2 + number // 13) % len(PATHS)],
+            hostname=HOSTNAMES[number // 5 % 2],
+            flavour=number // 3 % 4,
+            props=PROPS[number // 4 % len(PROPS)],
+            engaged_ms=number * 100,
+            scroll_depth=number % 100,
+            bot=number % 29 == 0,
+        )
+        events.append(replace(_to_event(site, who, ts[who], step), place=number))
+    return World(scene, (site,), tuple(events))
