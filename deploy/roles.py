@@ -19,6 +19,7 @@ from deploy.base import Base, open_base
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
 from deploy.jobs import write_key_uses
+from deploy.lean import keep_pandas_out
 from deploy.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[
         if roles == {Role.COLLECTOR}:
             await collect_only(settings, stop)
         else:
+            keep_pandas_out()
             from deploy.whole import serve_whole  # noqa: PLC0415 - a collector must not load the engine
 
             await serve_whole(settings, roles, stop, failpoint)
