@@ -29,6 +29,7 @@ FLAGS = (
     "asked",  # 8: its path meets the conditions on pathname
     "any_of",  # 9: counted, and meets all `any.` conditions
     "none_of",  # 10: counted, and has what no event of the session may have
+    # 11 is set by sessions.sql: engagement that belongs to the session
 )
 
 

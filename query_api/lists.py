@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from query_api.dimensions import ANY, DIMENSIONS
-from query_api.planner import ANY_ORDER, POSITION, fill, to_list
+from query_api.planner import POSITION, fill, to_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +28,25 @@ def to_groups(plan: Plan) -> str:
 
 def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     """Sessions and their kept events by attributes of the session; one row of everything without dimensions."""
+    if not dimensions:
+        return fill("breakdown", values="", dimensions="", number="", visits=plan.visits(), groups="")
     columns = [DIMENSIONS[name].column for name in dimensions]
-    names = [f"d{place}" for place in range(len(columns))]
-    attributes = [f"s{place} AS d{place}" for place in range(len(columns))]
+    values = [f"{plan.values(column)} AS values{place}" for place, column in enumerate(columns)]
+    number, rest, texts = "0", "s0", list[str]()
+    for place, column in enumerate(columns):
+        size = f"length(values{place})"
+        number = f"({number}) * {size} + toUInt64(transform({column}, values{place}, range({size}), 0))"
+    for place in reversed(range(len(columns))):
+        size = f"greatest(length(values{place}), 1)"
+        texts.insert(0, f"values{place}[{rest} % {size} + 1] AS d{place}")
+        rest = f"intDiv({rest}, {size})"
     return fill(
         "breakdown",
-        dimensions=to_list(names),
-        attributes=to_list(attributes),
-        visits=plan.visits(columns, order=POSITION if columns else ANY_ORDER),
-        groups=f"GROUP BY {', '.join(names)} HAVING visitors > 0" if names else "",
+        values=f"WITH {', '.join(values)}",
+        dimensions=to_list(texts),
+        number="s0, ",
+        visits=plan.visits([number], order=POSITION),
+        groups="GROUP BY s0 HAVING visitors > 0",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from query_api.planner import BELONGS, POSITION, fill
+from query_api.planner import POSITION, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,24 +12,33 @@ if TYPE_CHECKING:
     from query_api.asking import Asking
     from query_api.question import Range
 
-NOTHING = dict.fromkeys(("time", "viewed", "depth", "deep", "entries", "exits", "bounces"), 0)
+# Kinds of figures in page_figures.sql.
+VIEW, FIRST_VIEW, ENTRY, EXIT, DEPTH = range(5)
+COLUMN = "bitShiftLeft(toUInt64({number}), 40) + bitShiftLeft(toUInt64(scroll_depth + 1), 32) + engaged_ms"
 
 
 async def read_page_figures(asking: Asking, range_: Range, pages: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Sums by page, zeros where there is nothing, in the names that the quotients know."""
+    """Sums by page in the names that the quotients know, zeros where there is nothing."""
     plan = asking.plan(range_)
     numbers = plan.bindings.bind(list(range(1, len(pages) + 1)), "Array(UInt16)")
     number = f"transform(pathname, {plan.bindings.bind(list(pages), 'Array(String)')}, {numbers}, toUInt16(0))"
-    visits = plan.visits(of_records=(number, "engaged_ms", "scroll_depth", BELONGS), order=POSITION)
+    visits = plan.visits(of_records=[COLUMN.format(number=number)], order=POSITION)
     rows = await asking.read(fill("page_figures", visits=visits), plan)
-    found = {row.sums["page"]: row.sums for row in rows}
-    return {page: _to_names(found.get(place, NOTHING)) for place, page in enumerate(pages, 1)}
-
-
-def _to_names(sums: dict[str, int]) -> dict[str, int]:
+    found = {(row.sums["page"], row.sums["kind"]): (row.sums["figures"], row.sums["value"]) for row in rows}
     return {
-        "duration": sums["time"],
-        "sessions": sums["viewed"],
-        "entered": sums["entries"],
-        **{name: sums[name] for name in ("depth", "deep", "entries", "exits", "bounces")},
+        page: _to_sums({kind: found.get((place, kind), (0, 0)) for kind in range(5)})
+        for place, page in enumerate(pages, 1)
+    }
+
+
+def _to_sums(figures: dict[int, tuple[int, int]]) -> dict[str, int]:
+    return {
+        "duration": figures[VIEW][1] + figures[FIRST_VIEW][1],
+        "sessions": figures[FIRST_VIEW][0],
+        "entered": figures[ENTRY][0],
+        "entries": figures[ENTRY][0],
+        "bounces": figures[ENTRY][1],
+        "exits": figures[EXIT][0],
+        "deep": figures[DEPTH][0],
+        "depth": figures[DEPTH][1],
     }

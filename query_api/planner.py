@@ -29,7 +29,6 @@ TIME = "toUInt32(toUnixTimestamp64Milli(ts) - (toInt64(local_date) - 1) * 864000
 # A block holds fewer than 2^18 lines (BLOCK_BYTES), so this orders the records of one log partition.
 POSITION = "bitOr(bitShiftLeft(_offset, 18), _place)"
 ANY_ORDER = "toUInt8(0)"
-BELONGS = "belongs"
 
 # A day's column in the order of its records.
 ORDERED = """
@@ -81,7 +80,7 @@ class Plan:
     def _sessions(self, of_session: Sequence[str], of_records: Sequence[str], order: str) -> str:
         split = {f"c{place}": column for place, column in enumerate(of_records)}
         first = {f"s{place}": column for place, column in enumerate(of_session)}
-        read = {name: column for name, column in {**split, **first}.items() if column != BELONGS}
+        read = {**split, **first}
         return fill(
             "sessions",
             time=TIME,
@@ -93,12 +92,9 @@ class Plan:
             visitor_bit="48" if order == ANY_ORDER else "112",
             ordered="".join(ORDERED.format(name=name) for name in read),
             picked="".join(
-                (OF_SESSION if name in first else OF_RECORDS).format(
-                    name=name, day=f"day_{name}" if name in read else "day_belongs"
-                )
-                for name in (*split, *first)
+                (OF_SESSION if name in first else OF_RECORDS).format(name=name, day=f"day_{name}") for name in read
             ),
-            names=to_more([*split, *first]),
+            names=to_more(list(read)),
             scope=self._scope(),
         )
 
@@ -129,13 +125,20 @@ class Plan:
             joined="".join(f", {column}" for column in records.values()),
         )
 
+    def values(self, column: str) -> str:
+        """All values of a text column in the days that the range touches, as an array in the order of their bytes."""
+        return fill("values", column=column, scope=self._days())
+
     def _scope(self) -> str:
-        """Rows of the sites and of the local days that the range touches, in whatever zone; without bots."""
+        """Rows that sessions are made of: without bots, unless they are asked for."""
+        return self._days() if self.question.include_bots else f"{self._days()} AND bot = ''"
+
+    def _days(self) -> str:
+        """Rows of the sites and of the local days that the range touches, in whatever zone."""
         sites = self.bindings.bind([site.id for site in self.question.sites], "Array(UInt32)")
         first = self.bindings.bind((self._range.start - FARTHEST).date().isoformat(), "Date")
         last = self.bindings.bind((self._range.end + FARTHEST).date().isoformat(), "Date")
-        people = "" if self.question.include_bots else " AND bot = ''"
-        return f"site_id IN {sites} AND local_date BETWEEN {first} AND {last}{people}"
+        return f"site_id IN {sites} AND local_date BETWEEN {first} AND {last}"
 
     def _inside(self) -> str:
         start, end = (

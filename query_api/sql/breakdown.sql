@@ -1,5 +1,6 @@
 -- Figures of sessions and of their kept events in the range, by attributes of the session or for all of them.
 -- Every figure is a sum over sites; visitors of different sites are different.
+$values
 SELECT
     $dimensions
     sum(visitors) AS visitors,
@@ -13,7 +14,7 @@ FROM
 (
     SELECT
         site_id,
-        $attributes
+        $number
         uniqExactIf(visitor_id, kept > 0) AS visitors,
         sum(intDiv(kept, 1048576)) AS pageviews,
         sum(kept % 1048576) AS events,
@@ -25,6 +26,6 @@ FROM
     (
         $visits
     )
-    GROUP BY $dimensions site_id
+    GROUP BY $number site_id
 )
 $groups

@@ -1,6 +1,6 @@
 -- Sessions: one row each, with their records in order. A run is a visitor's records of one local day with gaps of at
 -- most thirty minutes; a session begins at the first counted event of a run. Its arrays reach up to the next session:
--- behind its own records there may be stray engagement of later runs, which is not counted and does not `belong`.
+-- behind its own records there may be stray engagement of later runs, which is not counted and has no flag of belonging.
 --
 -- `times` are milliseconds from the midnight UTC before the local date, `flags` are those of flags.py.
 --
@@ -27,19 +27,24 @@ FROM
         if(is_unsorted,
             arrayMap(key -> toUInt64(bitShiftRight(key, $visitor_bit)), keys), found_visitors) AS visitors,
         if(is_unsorted, arrayMap(key -> toUInt32(bitShiftRight(key, $time_bit)), keys), found_times) AS day_times,
-        if(is_unsorted, arrayMap(key -> toUInt16(key), keys), found_flags) AS day_flags,$ordered
+        if(is_unsorted, arrayMap(key -> toUInt16(key), keys), found_flags) AS flags_of_rows,$ordered
         arrayMap(
             (visitor_step, time_step) -> visitor_step != 0 OR time_step > 1800000,
             arrayDifference(visitors), arrayDifference(day_times)) AS breaks,
-        arrayMap((run, flag) -> if(bitTest(flag, 0), run + 1, 0), arrayCumSum(breaks), day_flags) AS counted_runs,
+        arrayMap((run, flag) -> if(bitTest(flag, 0), run + 1, 0), arrayCumSum(breaks), flags_of_rows) AS counted_runs,
         arrayShiftRight(arrayFill(run -> run > 0, counted_runs), 1) AS runs_before,
+        arrayExists(flag -> NOT bitTest(flag, 0), flags_of_rows) AS has_engagement,
         arrayMap(
             (begins, place) -> begins OR place = 1,
-            if(arrayExists(flag -> NOT bitTest(flag, 0), day_flags),
+            if(has_engagement,
                 arrayMap((run, run_before) -> run > 0 AND run != run_before, counted_runs, runs_before),
                 breaks),
             arrayEnumerate(breaks)) AS starts,
-        arrayMap((run, run_before) -> run + 1 = run_before, arrayCumSum(breaks), runs_before) AS day_belongs
+        if(has_engagement,
+            arrayMap(
+                (flag, run, run_before) -> toUInt16(flag + if(NOT bitTest(flag, 0) AND run + 1 = run_before, 2048, 0)),
+                flags_of_rows, arrayCumSum(breaks), runs_before),
+            flags_of_rows) AS day_flags
     FROM
     (
         SELECT
