@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +24,7 @@ from tests.exactly.asking import REPORTS, to_comparable, to_query
 from tests.exactly.rows import to_rows
 from tests.model import figures
 from tests.model.asked import DIMENSIONS, OPERATORS, POOLS, Asking, askings
-from tests.model.local import to_local
+from tests.model.local import local_day, to_local
 from tests.model.records import Condition, Question
 from tests.model.scenes import HOUR, SCENES
 from tests.model.stored import World, full_world, worlds
@@ -199,3 +199,38 @@ def test_pages_of_a_list_join_to_the_whole(desk: Desk, world: World, data: st.Da
         cursor = answered.meta["cursor"]
     expected = model(world.events, asking.question)
     assert (rows, answered.meta["total"]) == (expected, len(expected)), (name, query)
+
+
+@given(world=worlds(), data=st.data())
+def test_totals_agree_wherever_they_are_asked(desk: Desk, world: World, data: st.DataObject) -> None:
+    first_site = desk.store(world)
+    asking = data.draw(askings(world.scene, world.sites))
+    asking = replace(asking, question=replace(asking.question, conditions=()))
+    access = to_access(world, first_site)
+    asked = [Asked(name, [*to_query(name, asking, first_site), *own.items()], access) for name, own, _, _ in REPORTS]
+    found = {one.report: rows for one, rows in zip(asked, desk.ask_all(asked), strict=True)}
+    (stats,) = found["stats"]
+    for name in ("timeseries", "pages", "referrers", "geo", "devices"):
+        assert sum_of(found[name], "pageviews") == stats["pageviews"], name
+    assert sum_of(found["timeseries"], "sessions") == stats["sessions"]
+    assert sum_of(found["events"], "total") + sum_of(found["pages"], "pageviews") == stats["events"]
+
+
+@given(world=worlds(), days=st.integers(1, 4), more=st.sampled_from(("v", "w")))
+def test_anonymous_visitors_of_whole_local_days_add_up(desk: Desk, world: World, days: int, more: str) -> None:
+    site = world.sites[0]
+    own = [event for event in world.events if event.site == site.id and event.visitor[1] == more]  # type: ignore[index]
+    own = [event for event in own if event.day == local_day(event.ts, site.timezone)]
+    first_site = desk.store(replace(world, events=tuple(own)))
+    start = world.scene.day - timedelta(days=1)
+    query = [("start", start.isoformat()), ("end", (start + timedelta(days=days)).isoformat())]
+    query += [("site", str(first_site + site.id))]
+    access = to_access(world, first_site)
+    asked = [Asked("stats", query, access), Asked("timeseries", [*query, ("interval", "1 day")], access)]
+    (stats,), buckets = desk.ask_all(asked)
+    assert sum_of(buckets, "visitors") == stats["visitors"]
+
+
+def sum_of(rows: Sequence[Row], measure: str) -> int:
+    """A column added up."""
+    return sum(int(str(row[measure])) for row in rows)
