@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import uuid
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,10 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Send."""
+        with closing(self._connection):
+            self._send_all()
+
+    def _send_all(self) -> None:
         number = 0
         for batch in self.again:
             if not self._send(batch, 2):
