@@ -33,6 +33,11 @@ class Unconsumed:
                 found = min(found, await self._read_first_received(partition, position))
         return found
 
+    async def let_go(self) -> None:
+        """Tell the log that it may drop what is consumed; raise LogUnavailableError."""
+        for partition, position in enumerate(self.positions):
+            await self._log.trim(partition, position)
+
     async def _read_first_received(self, partition: int, position: int) -> int:
         here = (partition, position)
         if here not in self._first_received:

@@ -44,8 +44,12 @@ class Upkeep:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def do(self) -> None:
-        """Do what is due: ids every time, salts once an hour."""
+        """Do what is due: consumed blocks and ids every time, salts once an hour.
+
+        The consumer lets go of blocks too, but not after every batch: the last one before a silence is left to this.
+        """
         now = self._clock()
+        await self._unconsumed.let_go()
         oldest = await self._unconsumed.oldest(now)
         self._duplicates.forget(oldest - LATELY_SLACK)
         if now < self._next_salts:
