@@ -31,7 +31,7 @@ DATABASE = "pulse"
 
 BLOCK_ROWS = 2_000_000
 
-# Defaults of ClickHouse 26.9 that would break exactly-once or split one insert into several parts (ingest/README.md). With
+# Defaults of ClickHouse 26.9 that would break exactly-once or split one insert into several parts. With
 # a minimum of 0 every record batch of an Arrow file became a part of its own (three of three, measured).
 PINNED: Mapping[str, int | str] = {
     "async_insert": 0,
