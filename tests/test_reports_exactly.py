@@ -25,6 +25,7 @@ from tests.exactly.rows import to_rows
 from tests.model import figures
 from tests.model.asked import DIMENSIONS, OPERATORS, POOLS, Asking, askings
 from tests.model.local import local_day, to_local
+from tests.model.ranges import to_range
 from tests.model.records import Condition, Question
 from tests.model.scenes import HOUR, SCENES
 from tests.model.stored import World, full_world, worlds
@@ -199,6 +200,27 @@ def test_pages_of_a_list_join_to_the_whole(desk: Desk, world: World, data: st.Da
         cursor = answered.meta["cursor"]
     expected = model(world.events, asking.question)
     assert (rows, answered.meta["total"]) == (expected, len(expected)), (name, query)
+
+
+def test_a_cursor_keeps_a_range_that_ends_within_the_last_second_of_a_day(desk: Desk) -> None:
+    end = to_range("2026-03-10", "2026-03-10", "UTC")[1] - 500
+    view = replace(next(event for event in FULL.events if event.view), bot=False)
+    views = [
+        replace(
+            view,
+            day=local_day(end, "UTC"),
+            visitor=path,
+            ts=end + late,
+            dimensions={**view.dimensions, "pathname": path},
+        )
+        for path, late in (("/a", -2), ("/b", -1), ("/too-late", 100))
+    ]
+    world = replace(FULL, events=tuple(views))
+    access = to_access(world, first_site := desk.store(world))
+    said = [("start", "2026-03-01"), ("end", "2026-03-11T01:29:59.500+01:30"), ("site", str(first_site + 1))]
+    first = desk.ask(Asked("pages", [*said, ("limit", "1")], access))
+    second = desk.ask(Asked("pages", [("cursor", str(first.meta["cursor"])), ("limit", "9")], access))
+    assert [row["pathname"] for row in (*first.rows, *second.rows)] == ["/a", "/b"]
 
 
 @given(world=worlds(), data=st.data())
