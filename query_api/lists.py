@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from query_api.question import Range
 
 EVENT_LISTS = frozenset({"pages", "events"})
+# The sums that a list's own figures are made of; what is not named is not computed.
+VISITORS_AND_VIEWS = ("visitors", "pageviews")
+SUMS = {
+    "referrers": (*VISITORS_AND_VIEWS, "entered", "bounces"),
+    "events": ("visitors", "events"),
+}
 
 
 def to_groups(plan: Plan) -> str:
@@ -29,7 +35,8 @@ def to_groups(plan: Plan) -> str:
 def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     """Sessions and their kept events by attributes of the session; one row of everything without dimensions."""
     if not dimensions:
-        return fill("breakdown", values="", dimensions="", number="", visits=plan.visits(), groups="")
+        slots = {"values": "", "dimensions": "", "number": "", "groups": "", "groups_of_site": plan.group_by()}
+        return fill("breakdown", visits=plan.visits(), **slots)
     columns = [DIMENSIONS[name].column for name in dimensions]
     values = [f"{plan.values(column)} AS values{place}" for place, column in enumerate(columns)]
     number, rest, texts = "0", "s0", list[str]()
@@ -45,6 +52,7 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
         values=f"WITH {', '.join(values)}",
         dimensions=to_list(texts),
         number="s0, ",
+        groups_of_site=plan.group_by("s0"),
         visits=plan.visits([number], order=POSITION),
         groups="GROUP BY s0 HAVING visitors > 0",
     )
@@ -54,7 +62,8 @@ def _of_events(plan: Plan, dimensions: Sequence[str]) -> str:
     """Pages with a view in the range; or custom events."""
     having = "pageviews > 0" if plan.question.report.name == "pages" else "d0 != 'pageview'"
     kept = plan.kept(dimensions)
-    return fill("grouped", dimensions="d0, ", kept=kept, groups=f"GROUP BY d0 HAVING {having}")
+    groups = f"GROUP BY d0 HAVING {having}"
+    return fill("grouped", dimensions="d0, ", kept=kept, groups=groups, groups_of_site=plan.group_by("d0"))
 
 
 async def read_page(asking: Asking) -> tuple[list[Sums], int]:
@@ -67,10 +76,16 @@ async def read_page(asking: Asking) -> tuple[list[Sums], int]:
         "rank": to_rank(question.report.measures[0]),
         "after": _to_after(plan, names),
         "dimensions": ", ".join(names),
+        "sums": to_sums(question.report.name),
         "limit": plan.bindings.bind(question.limit + 1, "UInt32"),
     }
     rows = await asking.read(fill("list", **slots), plan)
     return rows, rows[0].sums["total"] if rows else 0
+
+
+def to_sums(report: str) -> str:
+    """The sums of a list's groups, as columns."""
+    return ", ".join(SUMS.get(report, VISITORS_AND_VIEWS))
 
 
 def to_rank(measure: str) -> str:
@@ -98,7 +113,8 @@ async def read_picked(asking: Asking, range_: Range, keys: Sequence[Key]) -> dic
     columns = [plan.bindings.bind(list(texts), "Array(String)") for texts in zip(*keys, strict=True)]
     zipped = f"arrayZip({', '.join(columns)})" if len(columns) > 1 else columns[0]
     wanted = f"({', '.join(names)}) IN (SELECT arrayJoin({zipped}))"
-    rows = await asking.read(fill("picked", groups=to_groups(plan), keys=wanted), plan)
+    slots = {"dimensions": ", ".join(names), "sums": to_sums(asking.question.report.name), "keys": wanted}
+    rows = await asking.read(fill("picked", groups=to_groups(plan), **slots), plan)
     return {row.key: row.sums for row in rows}
 
 
@@ -117,5 +133,6 @@ def without_name(asking: Asking) -> Asking:
 async def read_visitors(asking: Asking, range_: Range) -> int:
     """Distinct visitors with a kept event in the range."""
     plan = asking.plan(range_)
-    [row] = await asking.read(fill("grouped", dimensions="", kept=plan.kept(()), groups=""), plan)
+    slots = {"dimensions": "", "groups": "", "groups_of_site": plan.group_by()}
+    [row] = await asking.read(fill("grouped", kept=plan.kept(()), **slots), plan)
     return row.sums["visitors"]

@@ -125,6 +125,11 @@ class Plan:
             joined="".join(f", {column}" for column in records.values()),
         )
 
+    def group_by(self, *keys: str) -> str:
+        """Groups within which visitors may be counted: those of different sites are different visitors."""
+        several = ("site_id",) if len(self.question.sites) > 1 else ()
+        return f"GROUP BY {', '.join((*keys, *several))}" if keys or several else ""
+
     def values(self, column: str) -> str:
         """All values of a text column in the days that the range touches, as an array in the order of their bytes."""
         return fill("values", column=column, scope=self._days())

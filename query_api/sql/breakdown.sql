@@ -13,7 +13,6 @@ SELECT
 FROM
 (
     SELECT
-        site_id,
         $number
         uniqExactIf(visitor_id, kept > 0) AS visitors,
         sum(intDiv(kept, 1048576)) AS pageviews,
@@ -26,6 +25,6 @@ FROM
     (
         $visits
     )
-    GROUP BY $number site_id
+    $groups_of_site
 )
 $groups

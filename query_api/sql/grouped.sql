@@ -7,7 +7,6 @@ SELECT
 FROM
 (
     SELECT
-        site_id,
         $dimensions
         uniqExact(visitor_id) AS visitors,
         countIf(is_view) AS pageviews,
@@ -16,6 +15,6 @@ FROM
     (
         $kept
     )
-    GROUP BY $dimensions site_id
+    $groups_of_site
 )
 $groups

@@ -2,7 +2,7 @@
 SELECT *
 FROM
 (
-    SELECT *, count() OVER () AS total
+    SELECT $dimensions, $sums, count() OVER () AS total
     FROM
     (
         $groups

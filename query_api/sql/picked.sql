@@ -1,5 +1,5 @@
 -- Some rows of a list, picked by their keys.
-SELECT *
+SELECT $dimensions, $sums
 FROM
 (
     $groups

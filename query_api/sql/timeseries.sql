@@ -8,7 +8,6 @@ SELECT
 FROM
 (
     SELECT
-        site_id,
         roundDown(toInt64(time) + (toInt64(local_date) - 1) * 86400000, $edges) AS start,
         uniqExactIf(visitor_id, bitTest(flag, 3)) AS visitors,
         countIf(bitAnd(flag, 10) = 10) AS pageviews,
@@ -19,6 +18,6 @@ FROM
     )
     ARRAY JOIN times AS time, flags AS flag, arrayEnumerate(flags) AS place
     WHERE bitTest(flag, 4)
-    GROUP BY site_id, start
+    $groups_of_site
 )
 GROUP BY start
