@@ -9,7 +9,7 @@ SELECT
     bitTest(flags[1], 4) AND $holds AS begins,
     arrayLast((time, flag) -> bitTest(flag, 0), times, flags) - times[1] AS time_spent,
     held = 1 OR bitShiftRight(held, 20) = 1 AS is_bounce,
-    bitShiftRight(held, 20) > 0 AS has_view,
+    bitAnd(bitShiftRight(held, 20), 1048575) > 0 AS has_view,
     arrayFirst(flag -> bitTest(flag, 1), flags) AS entry_flag,
     arrayLast(flag -> bitTest(flag, 1), flags) AS exit_flag,
     begins AND $entered AS enters
