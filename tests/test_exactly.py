@@ -181,8 +181,10 @@ def test_every_endpoint_equals_the_model(
     told = runner.run(take(product, stream, skews))
     for _ in range(2):
         asking = data.draw(askings(stream.scene, stream.sites, sent_conditions()))
+        # What was refused for its age depends on when it came, so nothing that is drawn may depend on what is stored.
+        moment = data.draw(st.integers(0, 999))
         runner.run(compare_reports(product, told, asking))
         runner.run(compare_ledger(product, told, asking.question.sites))
-        if told.events:
-            ends = [event.ts + step for event in told.events for step in (0, 1, 299_999, 300_000)]
-            runner.run(compare_realtime(product, told, asking.question, data.draw(st.sampled_from(ends))))
+        ends = [event.ts + step for event in told.events for step in (0, 1, 299_999, 300_000)]
+        if ends:
+            runner.run(compare_realtime(product, told, asking.question, ends[moment % len(ends)]))

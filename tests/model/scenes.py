@@ -34,6 +34,7 @@ SCENES = (
     Scene("Pacific/Kiritimati", date(2026, 1, 1)),  # +14:00
     Scene("America/St_Johns", date(2024, 2, 29)),
     Scene("Pacific/Marquesas", date(2025, 12, 31)),  # -09:30
+    Scene("America/Havana", date(2026, 11, 1)),  # kept summer time, which databases of before do not know
 )
 ZONES = tuple(dict.fromkeys(scene.timezone for scene in SCENES))
 
