@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Kinds of figures in page_figures.sql.
 VIEW, FIRST_VIEW, ENTRY, EXIT, DEPTH = range(5)
+KINDS = 8
 COLUMN = "bitShiftLeft(toUInt64({number}), 40) + bitShiftLeft(toUInt64(scroll_depth + 1), 32) + engaged_ms"
 
 
@@ -24,7 +25,7 @@ async def read_page_figures(asking: Asking, range_: Range, pages: Sequence[str])
     number = f"transform(pathname, {plan.bindings.bind(list(pages), 'Array(String)')}, {numbers}, toUInt16(0))"
     visits = plan.visits(of_records=[COLUMN.format(number=number)], order=POSITION)
     rows = await asking.read(fill("page_figures", visits=visits), plan)
-    found = {(row.sums["page"], row.sums["kind"]): (row.sums["figures"], row.sums["value"]) for row in rows}
+    found = {divmod(row.sums["page_and_kind"], KINDS): (row.sums["figures"], row.sums["value"]) for row in rows}
     return {
         page: _to_sums({kind: found.get((place, kind), (0, 0)) for kind in range(5)})
         for place, page in enumerate(pages, 1)

@@ -6,8 +6,7 @@
 -- Kinds: 0 a view's time, 1 the same of the session's first view of the page, 2 an entry (1 is a bounce), 3 an exit,
 -- 4 the deepest scroll of the page.
 SELECT
-    bitShiftRight(figure, 54) AS page,
-    bitAnd(bitShiftRight(figure, 51), 7) AS kind,
+    toUInt16(bitShiftRight(figure, 51)) AS page_and_kind,
     count() AS figures,
     sum(bitAnd(figure, 2251799813685247)) AS value
 FROM
@@ -83,4 +82,4 @@ FROM
 )
 ARRAY JOIN session_figures AS figure
 WHERE figure >= 18014398509481984
-GROUP BY page, kind
+GROUP BY page_and_kind
