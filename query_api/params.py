@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -17,10 +16,12 @@ from query_api.parameters import DEFAULT_INTERVAL, MAX_LIMIT
 from query_api.question import Compare, Question, Range
 from query_api.ranges import PERIODS, to_compared, to_end, to_period, to_start, to_zone
 from query_api.reading import Reading
+from schemas.zones import open_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from query_api.question import Access, CompareKind, Condition, Format, Report, SiteView
 
@@ -125,7 +126,7 @@ def _read_sites(reading: Reading, access: Access) -> tuple[SiteView, ...]:
 
 def _common_zone(sites: Sequence[SiteView]) -> ZoneInfo:
     names = {site.timezone for site in sites}
-    return ZoneInfo(names.pop() if len(names) == 1 else "UTC")
+    return open_zone(names.pop() if len(names) == 1 else "UTC")
 
 
 def _read_range(reading: Reading, now: datetime, zone: ZoneInfo) -> Range:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from query_api.local import DAY, first_instant, from_milliseconds, is_midnight, local_date, move, to_milliseconds
 from query_api.question import Range
+from schemas.zones import UnknownZoneError, open_zone
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from query_api.question import CompareKind
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,8 +32,8 @@ def to_zone(name: str) -> ZoneInfo:
     if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name):
         raise ValueError(NO_ZONE.format(name))
     try:
-        return ZoneInfo(name)
-    except (KeyError, OSError) as error:  # a folder of the database ("Europe") is an OSError
+        return open_zone(name)
+    except UnknownZoneError as error:
         raise ValueError(NO_ZONE.format(name)) from error
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from query_api.buckets import cut_range
 from query_api.local import to_milliseconds
 from query_api.planner import fill
+from schemas.zones import open_zone
 
 if TYPE_CHECKING:
     from query_api.asking import Asking
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def cut(asking: Asking, range_: Range) -> list[Bucket]:
     """The buckets of a range, as the question asks for them."""
-    return cut_range(range_, asking.question.interval, ZoneInfo(asking.question.timezone))
+    return cut_range(range_, asking.question.interval, open_zone(asking.question.timezone))
 
 
 async def read_series(asking: Asking, range_: Range) -> list[dict[str, Value]]:
