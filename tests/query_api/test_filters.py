@@ -122,3 +122,12 @@ async def test_under_a_pathname_condition_bounces_are_of_those_who_entered_there
     )
     [row] = (await ask(warehouse, "stats", [("filters", "pathname==/b")])).rows
     assert (row["sessions"], row["bounce_rate"], row["pageviews"]) == (2, 1.0, 2)
+
+
+async def test_a_session_of_custom_events_enters_on_no_page(warehouse: Warehouse) -> None:
+    await insert(warehouse, make_event("signup", pathname="/a"))
+    kept = {
+        text: (await ask(warehouse, "stats", [("filters", text)])).rows[0]["sessions"]
+        for text in ("entry_page!=/a", "entry_page==", "exit_page==", "entry_page==/a", "exit_page==/a")
+    }
+    assert kept == {"entry_page!=/a": 1, "entry_page==": 1, "exit_page==": 1, "entry_page==/a": 0, "exit_page==/a": 0}
