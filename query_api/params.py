@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import orjson
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MISSING = "Missing required parameters: "
 RECENT = timedelta(minutes=5)
 INSTANT = timedelta(milliseconds=1)
+EAST = timezone(timedelta(hours=1))
 
 
 def parse_question(report: Report, query: Pairs, access: Access, now: datetime) -> Question:
@@ -51,7 +52,7 @@ def to_query(question: Question) -> tuple[tuple[str, str], ...]:
     filters = [[one.dimension, one.operator, one.values] for one in question.conditions]
     pairs = [
         ("start", question.range.start.isoformat(timespec="milliseconds")),
-        ("end", question.range.end.isoformat(timespec="milliseconds")),
+        ("end", _to_end_text(question.range.end)),
         ("timezone", question.timezone),
         ("compare", question.compare.kind if question.compare else ""),
         ("filters", orjson.dumps(filters).decode() if filters else ""),
@@ -61,6 +62,12 @@ def to_query(question: Question) -> tuple[tuple[str, str], ...]:
         *(("site", str(site.id)) for site in question.sites),
     ]
     return tuple((name, value) for name, value in pairs if value)
+
+
+def _to_end_text(end: datetime) -> str:
+    """The very instant: a time of 23:59:59 would be read as the midnight that follows, so it is told an hour east."""
+    zone = EAST if (end.hour, end.minute, end.second) == (23, 59, 59) else UTC
+    return end.astimezone(zone).isoformat(timespec="milliseconds")
 
 
 def _resume(reading: Reading, report: Report, access: Access, now: datetime) -> Question:
