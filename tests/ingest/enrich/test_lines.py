@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ingest.enrich.lines import LINE_SCHEMA, UnreadableLinesError, read_lines
+from ingest.enrich.lines import LINE_SCHEMA, LineReader, UnreadableLinesError, read_lines
 from schemas.event import LINE_FIELDS
 from tests.ingest.enrich.make import NOON, make_line
 
@@ -34,6 +34,29 @@ def test_nothing_is_no_line(body: bytes) -> None:
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
     assert read_lines(LEAST.replace(b"{", b'{"new":[1,{"a":2}],', 1)).num_rows == 1
+
+
+def test_what_was_read_before_makes_no_difference() -> None:
+    fields: tuple[dict[str, object], ...] = (
+        {},
+        {"title": "a"},
+        {"scroll_depth": 5, "attempt": 2},
+        {"new": [1]},
+        {"new": 1, "user_id": "u"},
+        {},
+    )
+    bodies = [LEAST + b"\n" + orjson.dumps(orjson.loads(LEAST) | one) for one in fields]
+    reader = LineReader()
+    for body in [*bodies, *reversed(bodies)]:
+        assert reader.read(body).equals(read_lines(body))
+
+
+def test_a_reader_goes_on_after_a_body_that_cannot_be_read() -> None:
+    reader = LineReader()
+    for line in BAD.values():
+        with pytest.raises(UnreadableLinesError):
+            reader.read(line)
+        assert reader.read(LEAST).equals(read_lines(LEAST))
 
 
 def test_odd_but_valid_text_is_kept() -> None:
