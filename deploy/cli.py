@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
-from deploy import cli_serve
-from deploy.observe import configure_logs
-from deploy.terminal import errors
-
-HELP = "Pulse: web analytics that are right, provable and fast. Settings are PULSE_… variables, see the README."
-
-
-def make_app(*, only_serve: bool) -> typer.Typer:
-    """All commands, or `serve` alone: the others load what a serving process may not need."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
-    app.add_typer(cli_serve.app)
-    if only_serve:
-        app.callback()(describe)
-        return app
-    from deploy import cli_geo, cli_import, cli_keys, cli_operate, cli_sites  # noqa: PLC0415 - see above
-
-    app.add_typer(cli_sites.app, name="site")
-    app.add_typer(cli_keys.app, name="key")
-    app.add_typer(cli_import.app, name="import")
-    app.add_typer(cli_geo.app, name="geo")
-    app.add_typer(cli_operate.app)
-    app.add_typer(cli_operate.dead_letters, name="dead-letters")
-    app.add_typer(cli_operate.logs, name="log")
-    return app
-
-
-def describe() -> None:
-    """Keep `serve` a command with a name, also where it is the only one."""
+from deploy.lean import loading
 
 
 def main() -> None:
     """Run the command line; whatever fails is one line on standard error and exit code 1."""
+    with loading():
+        from deploy.commands import make_app  # noqa: PLC0415 - what takes long to load is loaded here
+        from deploy.observe import configure_logs  # noqa: PLC0415 - as above
+
+        app = make_app(only_serve=sys.argv[1:2] == ["serve"])
     configure_logs("warning")
     try:
-        make_app(only_serve=sys.argv[1:2] == ["serve"])()
+        app()
     except Exception as error:  # noqa: BLE001 - a person sees one line, not a traceback
         fail(error)
 
@@ -50,5 +26,5 @@ def fail(error: Exception) -> None:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     line = " ".join(str(error).split()) or type(error).__name__
-    errors.print(f"pulse: {line}", soft_wrap=True, markup=False)
+    sys.stderr.write(f"pulse: {line}\n")
     sys.exit(1)

@@ -19,7 +19,7 @@ from deploy.base import Base, open_base
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
 from deploy.jobs import write_key_uses
-from deploy.lean import keep_pandas_out
+from deploy.lean import keep_unused_out, loading
 from deploy.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Role(StrEnum):
 
 async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[[str], None]) -> None:
     """Run the roles until a signal comes, then stop: listening first, then what is under way, then the parts."""
+    keep_unused_out()
     settings.data.mkdir(parents=True, exist_ok=True)
     enter_private_folder(settings)
     stop = asyncio.Event()
@@ -49,8 +50,8 @@ async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[
         if roles == {Role.COLLECTOR}:
             await collect_only(settings, stop)
         else:
-            keep_pandas_out()
-            from deploy.whole import serve_whole  # noqa: PLC0415 - a collector must not load the engine
+            with loading():
+                from deploy.whole import serve_whole  # noqa: PLC0415 - a collector must not load the engine
 
             await serve_whole(settings, roles, stop, failpoint)
     log.info("stopped")

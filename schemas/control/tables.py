@@ -92,8 +92,7 @@ sites = Table(
         "domain",
         "sandbox",
         unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
+        sqlite_where=text("deleted_at IS NULL"),  # of PostgreSQL in the migration: naming it loads all of its dialect
     ),
 )
 
