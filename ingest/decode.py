@@ -52,6 +52,7 @@ class Unreadable(NamedTuple):
 BROKEN = Unreadable(Reason.MALFORMED, "")
 OVERSIZED = Unreadable(Reason.TOO_LARGE, "")
 NUL = "\0"
+ESCAPE = b"\\"
 ESCAPED_NUL = b"\\u0000"  # the only way in which JSON can carry one
 
 
@@ -98,7 +99,9 @@ def to_records(body: bytes) -> Sequence[object]:
         records = _to_lines(body)
     else:
         records = _weigh(value, len(body))
-    return records if ESCAPED_NUL not in body else [_without_nul(record) for record in records]
+    if ESCAPE in body and ESCAPED_NUL in body:  # the first alone takes a tenth of the second's time
+        return [_without_nul(record) for record in records]
+    return records
 
 
 def _weigh(value: object, size: int) -> Sequence[object]:

@@ -44,7 +44,9 @@ LAST_INSTANT = 4_291_660_800_000  # 2105-12-31
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+# A UUID is a text that looks like this when every hexadecimal digit is a zero (a third of a pattern's time).
+UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
+TO_ZEROS = bytes.maketrans(b"0123456789abcdefABCDEF", b"0" * 22)
 AMOUNT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 CURRENCY = re.compile(r"[A-Za-z]{3}")
 # scheme://[user@]host[:port], then a path, a query, a fragment or nothing. "data:" and "file:///" have no host.
@@ -78,7 +80,7 @@ def to_host(url: str) -> str | None:
 
 def read_event_id(value: object) -> str:
     """A UUID in lower case."""
-    if isinstance(value, str) and UUID.fullmatch(value):
+    if isinstance(value, str) and value.encode("ascii", "replace").translate(TO_ZEROS) == UUID_SHAPE:
         return value.lower()
     raise RefusedError(Reason.BAD_EVENT_ID)
 
