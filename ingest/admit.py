@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from zlib import crc32
 
 import orjson
@@ -40,15 +40,8 @@ class Sender(NamedTuple):
     key: ProjectKey | None
 
 
-class Line(NamedTuple):
-    """An accepted event: `visitor` is a number by which all events of one visitor go into one log partition.
-
-    `data` ends with a newline.
-    """
-
-    site_id: SiteId
-    visitor: int
-    data: bytes
+# Whose an accepted event is: the site, and a number by which all events of one visitor go into one log partition.
+Owner: TypeAlias = "tuple[SiteId, int]"
 
 
 class Refusal(NamedTuple):
@@ -60,10 +53,11 @@ class Refusal(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """What became of every record, in order."""
+    """What became of every record: `accepted` lines, each ending with a newline, and refusals; both in order."""
 
-    lines: list[Line]
-    refusals: list[Refusal]
+    accepted: int
+    lines: Mapping[Owner, Sequence[bytes]]
+    refusals: Sequence[Refusal]
 
 
 class Stamp(NamedTuple):
@@ -80,7 +74,8 @@ class Stamp(NamedTuple):
 
 def admit(records: Sequence[object], sender: Sender, sites: Mapping[str, Site]) -> Admission:
     """Sort records into lines and refusals; every record is in exactly one of them."""
-    admission = Admission([], [])
+    lines: dict[Owner, list[bytes]] = {}
+    refusals: list[Refusal] = []
     stamps: dict[str, Stamp | None] = {}
     for place, record in enumerate(records):
         key = to_site_key(record, sender.site_key)
@@ -93,10 +88,14 @@ def admit(records: Sequence[object], sender: Sender, sites: Mapping[str, Site]) 
                 raise RefusedError(record.reason if isinstance(record, Unreadable) else Reason.MALFORMED)  # noqa: TRY301
             if stamp is None:
                 raise RefusedError(Reason.UNKNOWN_SITE if key else Reason.NO_SITE_KEY)  # noqa: TRY301
-            admission.lines.append(to_line(record, sender, stamp))
+            owner, line = to_line(record, sender, stamp)
+            if owner in lines:
+                lines[owner].append(line)
+            else:
+                lines[owner] = [line]
         except RefusedError as refused:
-            admission.refusals.append(Refusal(place, refused.reason, None if stamp is None else stamp.site.id))
-    return admission
+            refusals.append(Refusal(place, refused.reason, None if stamp is None else stamp.site.id))
+    return Admission(len(records) - len(refusals), lines, refusals)
 
 
 def to_site_key(record: object, site_key: str) -> str:
@@ -131,7 +130,7 @@ def to_visitor(site: Site, client: Client, user_agent: str) -> int:
     return crc32(f"{site.id} {client.group} {user_agent}".encode())
 
 
-def to_line(event: Mapping[str, object], sender: Sender, stamp: Stamp) -> Line:
+def to_line(event: Mapping[str, object], sender: Sender, stamp: Stamp) -> tuple[Owner, bytes]:
     """Check an event and write its line; raise RefusedError."""
     site, common, visitor, reason = stamp
     line = common.copy()
@@ -155,7 +154,7 @@ def to_line(event: Mapping[str, object], sender: Sender, stamp: Stamp) -> Line:
         line["ts"] = to_event_time(event, sender)
     if (user_id := line.get("user_id")) is not None:
         visitor = crc32(f"{site.id} {user_id}".encode())
-    return Line(site.id, visitor, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    return (site.id, visitor), orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def add_client(

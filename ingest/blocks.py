@@ -1,7 +1,9 @@
 """Gathers lines into blocks of the log: natural group commit, one block under way per log partition.
 
-While a block is being made durable the next one grows; when it is done the next one goes. There is no timer on the way
-of an event. What the ledger must know of received and refused records stands in the headers of the blocks.
+While a block is being made durable the next one grows. When it is done the next one goes, as soon as the event loop has
+come round once without bringing a request: then everybody who has sent is in it, and the thread that writes finds the
+interpreter free. There is no timer on the way of an event. What the ledger must know of received and refused records
+stands in the headers of the blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from schemas.event import BLOCK_BYTES, BlockHeaders, ReceiptCount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ingest.admit import Admission, Line, Refusal
+    from ingest.admit import Admission, Owner, Refusal
     from ingest.log import EventLog
     from schemas.event import SiteId
 
@@ -30,6 +32,7 @@ CountKey: TypeAlias = "tuple[SiteId, int, str]"
 HOUR_MS = 3_600_000
 MAX_WAITING = 32 * 1024 * 1024  # bytes of lines that are not durable yet
 FLUSH_SECONDS = 0.5  # how long a refusal waits for a block to travel in
+GATHER_SECONDS = 0.005  # how long a loop that is never idle may hold up a block
 MAX_COUNTS = 4096  # receipt counts of refusals in one header
 
 log = structlog.get_logger()
@@ -84,6 +87,7 @@ class BlockWriter:
         """`observe` is told of each durable block: its lines, and the seconds that it took."""
         self.waiting = 0
         self._log = log
+        self._requests = 0  # taken so far
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._queues: list[deque[Block]] = [deque() for _ in range(log.partitions)]
@@ -103,6 +107,7 @@ class BlockWriter:
         if self.waiting > MAX_WAITING or self._stopped:
             raise OverloadedError
         hour = received // HOUR_MS * 3600
+        self._requests += 1
         written = self._put(admission.lines, received, hour) if admission.lines else []
         if admission.refusals:
             self._count_refusals(admission.refusals, hour, written[0].counts if written else self._refused)
@@ -115,20 +120,21 @@ class BlockWriter:
         if not written:
             settle(None)
 
-    def _put(self, lines: Sequence[Line], received: int, hour: int) -> list[Block]:
+    def _put(self, lines: Mapping[Owner, Sequence[bytes]], received: int, hour: int) -> list[Block]:
         """Give the blocks that the lines are in now."""
         partitions = len(self._queues)
         written: list[Block] = []
-        for site_id, visitor, data in lines:
-            size = len(data)
-            block = self._find_room(visitor % partitions, size, received)
-            block.lines.append(data)
-            block.size += size
-            self.waiting += size
+        for (site_id, visitor), all_of_one in lines.items():
             key = (site_id, hour, "")
-            block.counts[key] = block.counts.get(key, 0) + 1
-            if block not in written:
-                written.append(block)
+            for part in to_parts(all_of_one):
+                size = sum(map(len, part))
+                block = self._find_room(visitor % partitions, size, received)
+                block.lines += part
+                block.size += size
+                self.waiting += size
+                block.counts[key] = block.counts.get(key, 0) + len(part)
+                if block not in written:
+                    written.append(block)
         for block in written:
             block.first = min(block.first, received)
             block.last = max(block.last, received)
@@ -174,7 +180,6 @@ class BlockWriter:
         block = Block(received)
         queue.append(block)
         if partition not in self._drains:
-            # The task begins in the loop's next turn: all requests of this one share the block.
             self._drains[partition] = self._loop.create_task(self._drain(partition), name=f"blocks {partition}")
         return block
 
@@ -182,9 +187,18 @@ class BlockWriter:
         queue = self._queues[partition]
         try:
             while queue:
+                await self._gather()
                 await self._write(partition, queue.popleft())
         finally:
             del self._drains[partition]
+
+    async def _gather(self) -> None:
+        """Let the loop come round until it brings no request, or for `GATHER_SECONDS`."""
+        until = self._loop.time() + GATHER_SECONDS
+        known = -1
+        while known != self._requests and self._loop.time() < until:
+            known = self._requests
+            await asyncio.sleep(0)
 
     async def _write(self, partition: int, block: Block) -> None:
         refused = self._take_refusals()
@@ -217,6 +231,21 @@ class BlockWriter:
     def _schedule_flush(self) -> None:
         if self._refused and self._flush is None and not self._stopped:
             self._flush = self._loop.call_later(FLUSH_SECONDS, self.flush_refusals)
+
+
+def to_parts(lines: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+    """Divide lines, in order, so that each part fits into a block."""
+    if sum(map(len, lines)) <= BLOCK_BYTES:
+        return (lines,)
+    parts: list[list[bytes]] = []
+    room = 0
+    for line in lines:
+        room -= len(line)
+        if room < 0:
+            parts.append([])
+            room = BLOCK_BYTES - len(line)
+        parts[-1].append(line)
+    return parts
 
 
 def to_headers(block: Block, refused: Mapping[CountKey, int]) -> BlockHeaders:

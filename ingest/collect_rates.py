@@ -10,6 +10,7 @@ from ingest.rates import Rates
 
 if TYPE_CHECKING:
     from ingest.admit import Admission, Sender
+    from schemas.event import SiteId
 
 CHEAP_BODY = 4096  # bytes that are decoded for nothing
 PACKED_RECORDS = 4
@@ -35,12 +36,15 @@ class CollectRates:
 
     def take(self, sender: Sender, admission: Admission, taken: int) -> None:
         """Take what the request holds, beside what was `taken`, or raise TurnedAwayError (429)."""
-        records = len(admission.lines) + len(admission.refusals) - taken
+        records = admission.accepted + len(admission.refusals) - taken
         if sender.key is None and records > 0:
             refuse_until(self._addresses.wait_for(sender.client.group, records, sender.received), "address")
         if self._has_site_limit:
-            for site_id, lines in Counter(line.site_id for line in admission.lines).items():
-                refuse_until(self._sites.wait_for(site_id, lines, sender.received), "site")
+            sites: Counter[SiteId] = Counter()
+            for (site_id, _), lines in admission.lines.items():
+                sites[site_id] += len(lines)
+            for site_id, count in sites.items():
+                refuse_until(self._sites.wait_for(site_id, count, sender.received), "site")
 
 
 def refuse_until(wait: int, whose: str) -> None:

@@ -239,11 +239,11 @@ class Collector:
         """Count and answer what was written, or could not be."""
         if error is not None:
             return self.turn_away(TurnedAwayError(503, NOT_DURABLE, RETRY_SECONDS))
-        self._metrics.accepted += len(admission.lines)
+        self._metrics.accepted += admission.accepted
         for refusal in admission.refusals:
             self._metrics.refused[refusal.reason] += 1
-        if admission.lines:
-            answer = self.answers.accepted(len(admission.lines), admission.refusals)
+        if admission.accepted:
+            answer = self.answers.accepted(admission.accepted, admission.refusals)
         else:
             answer = self.answers.refused(admission.refusals)
         self._metrics.answers[answer.status] += 1

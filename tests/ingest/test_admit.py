@@ -27,9 +27,9 @@ def take(event: object, sender: Sender = SENDER, site: Site = SITE) -> dict[str,
     """The line of an accepted event."""
     admission = admit([event], sender, {KEY: site})
     assert admission.refusals == []
-    [line] = admission.lines
-    assert line.data.endswith(b"}\n")
-    value = orjson.loads(line.data)
+    [[line]] = admission.lines.values()
+    assert line.endswith(b"}\n")
+    value = orjson.loads(line)
     assert isinstance(value, dict)
     return value
 
@@ -37,7 +37,7 @@ def take(event: object, sender: Sender = SENDER, site: Site = SITE) -> dict[str,
 def refuse(event: object, sender: Sender = SENDER, site: Site = SITE) -> str:
     """The code of a refused event."""
     admission = admit([event], sender, {KEY: site})
-    assert admission.lines == []
+    assert (admission.accepted, admission.lines) == (0, {})
     [refusal] = admission.refusals
     assert refusal.site_id == SITE.id
     return refusal.reason
@@ -123,6 +123,8 @@ REFUSED = [
     ({"event_id": "1"}, "bad_event_id"),
     ({"event_id": UUID.replace("-", "")}, "bad_event_id"),
     ({"event_id": UUID + "\n"}, "bad_event_id"),
+    ({"event_id": UUID.replace("a", "g")}, "bad_event_id"),
+    ({"event_id": UUID.replace("0", "\uff10")}, "bad_event_id"),
     ({"event_id": 5}, "bad_event_id"),
     ({"referrer": 5}, "bad_referrer"),
     ({"title": []}, "bad_title"),
@@ -306,8 +308,8 @@ def test_a_key_opens_only_sites_of_its_project_and_data_set() -> None:
 
 
 def to_visitor(event: dict[str, object], sender: Sender = SENDER) -> int:
-    [line] = admit([{"url": URL, **event}], sender, {KEY: SITE}).lines
-    return line.visitor
+    [(_, visitor)] = admit([{"url": URL, **event}], sender, {KEY: SITE}).lines
+    return visitor
 
 
 def test_all_events_of_a_visitor_go_into_one_partition() -> None:

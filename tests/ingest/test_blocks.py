@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from ingest.admit import Admission, Line, Refusal
+from ingest.admit import Admission, Refusal
 from ingest.blocks import MAX_WAITING, BlockWriter, OverloadedError
 from ingest.log import LogUnavailableError
 from ingest.refused import Reason
@@ -68,7 +68,7 @@ async def blocks(log: HeldLog) -> BlockWriter:
 
 
 def make_lines(count: int, size: int = 10, visitor: int = 0) -> Admission:
-    return Admission([Line(SITE, visitor, b"x" * (size - 1) + b"\n") for _ in range(count)], [])
+    return Admission(count, {(SITE, visitor): [b"x" * (size - 1) + b"\n"] * count}, [])
 
 
 def make_refusal(reason: Reason = Reason.BAD_URL, site: SiteId | None = SITE) -> Refusal:
@@ -98,6 +98,25 @@ async def test_lines_gather_while_the_block_before_is_under_way(log: HeldLog, bl
     assert blocks.waiting == 0
 
 
+async def test_who_comes_before_the_loop_rests_shares_the_block(log: HeldLog, blocks: BlockWriter) -> None:
+    add(blocks, make_lines(1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        add(blocks, make_lines(1))
+    await log.let_go()
+    assert [header.lines for _, header, _ in log.blocks] == [6]
+
+
+async def test_a_loop_that_never_rests_does_not_hold_a_block_up(
+    log: HeldLog, blocks: BlockWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.blocks.GATHER_SECONDS", 0)
+    add(blocks, make_lines(1))
+    while not log.held:
+        await asyncio.sleep(0)
+        add(blocks, make_lines(1))
+
+
 async def test_partitions_do_not_wait_for_each_other(log: HeldLog, blocks: BlockWriter) -> None:
     add(blocks, make_lines(1, visitor=2))
     add(blocks, make_lines(1, visitor=5))
@@ -117,7 +136,7 @@ async def test_a_block_holds_at_most_256_kib(log: HeldLog, blocks: BlockWriter) 
 
 
 async def test_a_request_fails_when_any_of_its_blocks_fails(log: HeldLog, blocks: BlockWriter) -> None:
-    outcome = add(blocks, Admission(make_lines(1).lines + make_lines(1, visitor=1).lines, []))
+    outcome = add(blocks, Admission(2, {**make_lines(1).lines, **make_lines(1, visitor=1).lines}, []))
     await turn()
     one, two = log.held
     one.set_exception(LogUnavailableError("full"))
@@ -147,9 +166,8 @@ async def test_a_cancelled_write_is_not_durability(log: HeldLog, blocks: BlockWr
 
 
 async def test_headers_count_what_was_received_and_refused(log: HeldLog, blocks: BlockWriter) -> None:
-    lines = make_lines(2).lines
     refusals = [make_refusal(), make_refusal(), make_refusal(Reason.PAUSED, SiteId(2)), make_refusal(site=None)]
-    add(blocks, Admission(lines, refusals))
+    add(blocks, make_lines(2)._replace(refusals=refusals))
     add(blocks, make_lines(1), NOW + 3_600_000)
     await log.let_go()
     [(_, headers, _)] = log.blocks
@@ -163,7 +181,7 @@ async def test_headers_count_what_was_received_and_refused(log: HeldLog, blocks:
 
 
 async def test_refusals_travel_with_the_next_block(log: HeldLog, blocks: BlockWriter) -> None:
-    assert add(blocks, Admission([], [make_refusal()])) == [None]
+    assert add(blocks, Admission(0, {}, [make_refusal()])) == [None]
     add(blocks, make_lines(1))
     await log.let_go()
     [(_, headers, _)] = log.blocks
@@ -174,7 +192,7 @@ async def test_refusals_travel_with_the_next_block(log: HeldLog, blocks: BlockWr
 
 
 async def test_refusals_alone_get_a_block_of_no_lines(log: HeldLog, blocks: BlockWriter) -> None:
-    add(blocks, Admission([], [make_refusal()]))
+    add(blocks, Admission(0, {}, [make_refusal()]))
     blocks.flush_refusals()
     await log.let_go()
     [(_, headers, body)] = log.blocks
@@ -183,8 +201,8 @@ async def test_refusals_alone_get_a_block_of_no_lines(log: HeldLog, blocks: Bloc
 
 
 async def test_refusals_outlive_a_failed_block_and_lines_do_not(log: HeldLog, blocks: BlockWriter) -> None:
-    add(blocks, Admission([], [make_refusal()]))
-    mixed = add(blocks, Admission(make_lines(1).lines, [make_refusal(Reason.PAUSED)]))
+    add(blocks, Admission(0, {}, [make_refusal()]))
+    mixed = add(blocks, make_lines(1)._replace(refusals=[make_refusal(Reason.PAUSED)]))
     await log.let_go(LogUnavailableError("full"))
     assert isinstance(mixed[0], LogUnavailableError)
     blocks.flush_refusals()
@@ -208,8 +226,8 @@ async def test_waiting_lines_are_bounded(log: HeldLog, blocks: BlockWriter) -> N
 async def test_a_stop_finishes_what_waits_and_says_so(log: HeldLog, blocks: BlockWriter) -> None:
     outcome = add(blocks, make_lines(1))
     await turn()
-    add(blocks, Admission(make_lines(3).lines, []))
-    add(blocks, Admission([], [make_refusal()]))
+    add(blocks, make_lines(3))
+    add(blocks, Admission(0, {}, [make_refusal()]))
     with capture_logs() as logs:
         stop = asyncio.create_task(blocks.stop())
         while not stop.done():
