@@ -23,6 +23,7 @@ SEARCH_CLICKS = frozenset({"gclid", "gbraid", "wbraid", "msclkid", "yclid"})
 SOCIAL_CLICKS = frozenset({"twclid", "li_fat_id", "rdt_cid", "epik", "ScCid"})
 VIDEO_CLICKS = frozenset({"ttclid"})
 DISPLAY_CLICKS = frozenset({"dclid"})
+PAID_CLICKS = SEARCH_CLICKS | SOCIAL_CLICKS | VIDEO_CLICKS | DISPLAY_CLICKS  # all other ids say nothing of a payment
 
 
 class Traffic(NamedTuple):
@@ -46,7 +47,7 @@ def is_shopping(traffic: Traffic) -> bool:
 
 
 RULES: tuple[tuple[str, Callable[[Traffic], bool]], ...] = (
-    ("Direct", lambda t: not (t.source or t.medium or t.campaign or t.click_id)),
+    ("Direct", lambda t: not (t.source or t.medium or t.campaign or t.click_id in PAID_CLICKS)),
     ("Cross-network", lambda t: "cross-network" in t.campaign),
     ("Paid Shopping", lambda t: is_paid(t) and is_shopping(t)),
     ("Paid Search", lambda t: is_paid(t) and t.category == "search"),

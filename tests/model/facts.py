@@ -120,6 +120,7 @@ WAYS = (
         "März",
     ),
     Way("https://www.google.com/", "?gclid=abc", "Google", "Paid Search", "google.com"),
+    Way("", "?fbclid=abc", "Direct", "Direct"),
     Way("https://chatgpt.com/", "", "ChatGPT", "AI", "chatgpt.com"),
     Way("https://semalt.com/crawler", "", "semalt.com", "Referral", "semalt.com/crawler", bot=True),
 )

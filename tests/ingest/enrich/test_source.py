@@ -95,6 +95,9 @@ VISITS = [
     ("li_fat_id=1", "https://www.linkedin.com/", ("LinkedIn", "Paid Social")),
     ("ttclid=1", "", ("Direct", "Paid Video")),
     ("dclid=1", "", ("Direct", "Display")),
+    ("fbclid=1", "", ("Direct", "Direct")),
+    ("igshid=1", "https://example.com/before", ("Direct", "Direct")),
+    ("mc_eid=1", "", ("Direct", "Direct")),
 ]
 
 
