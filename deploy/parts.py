@@ -64,9 +64,6 @@ class Parts:
             if all(bound.begin <= position for bound, position in zip(bounds, positions, strict=True)):
                 return found
 
-    async def _read_positions(self) -> Sequence[int]:
-        return (await read_progress(self.warehouse, self.base.log, self.number)).begins
-
     async def _read_partition(self, partition: int, position: int) -> InFlight:
         try:
             headers = await self.base.log.read_headers(partition, position)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
 
-from query_api.errors import NotFoundError
 from schemas.control.connect import take_write_lock
 from schemas.control.tables import organisations, projects
 
@@ -27,16 +26,6 @@ class Project:
     id: int
     organisation_id: int
     name: str
-
-
-async def read_project(engine: AsyncEngine, project_id: int) -> Project:
-    """Raise NotFoundError when there is no such project."""
-    async with engine.connect() as connection:
-        row = (await connection.execute(select(projects).where(projects.c.id == project_id))).one_or_none()
-    if row is None:
-        message = f"There is no project {project_id}"
-        raise NotFoundError(message)
-    return Project(row.id, row.organisation_id, row.name)
 
 
 async def ensure_project(engine: AsyncEngine, plan: str, now: datetime) -> Project:
