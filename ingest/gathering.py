@@ -40,14 +40,17 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """When a batch ends: lines, a pause after so many batches in a row, pauses in milliseconds.
+    """When a batch ends: lines, bytes of bodies, a pause after so many batches in a row, pauses in milliseconds.
 
     `burst` batches go one after the other without waiting; each pause of `refill` allows one more. So a batch is at
     most `refill` old before it goes, and at most 1000 / `refill` go in a second under lasting load. A batch of more
     than `months` months is gathered for up to `wide_age`, up to `wide_lines`: each month is an insert of its own.
+    `bytes` bound the memory, of which parsing takes about twelve times as much: a batch, wide or not, is at most one
+    block above.
     """
 
     lines: int = 50_000
+    bytes: int = 32 * 1024**2
     burst: int = 8
     refill: int = 250
     months: int = 4
@@ -89,9 +92,9 @@ class Gatherer:
         ends: list[int] = list(begins)
         records: list[Record] = []
         while True:
-            lines = await self._read_more(ends, records)
+            full = await self._read_more(ends, records, self._sizes.lines, self._sizes.bytes)
             due = bool(records) and self.ready.is_set() and not self._pace.seconds_left()
-            if lines >= self._sizes.lines or due or self._stop.is_set():
+            if full or due or self._stop.is_set():
                 break
             await self._wait(ends, records)
         if not records:
@@ -105,7 +108,7 @@ class Gatherer:
         for partition, (begin, end) in enumerate(zip(begins, ends, strict=True)):
             position = begin
             while position < end:
-                found = await self._read(partition, position)
+                found = await self._read(partition, position, READ_BYTES)
                 records += [record for record in found if record.position < end]
                 position = found[-1].position + 1
         return Gathered(begins, ends, _in_log_order(records), is_known=True)
@@ -116,30 +119,39 @@ class Gatherer:
         until = loop.time() + milliseconds / 1000
         ends: list[int] = list(gathered.ends)
         records: list[Record] = []
-        room = self._sizes.wide_lines - _count_lines(gathered.records)
-        while await self._read_more(ends, records) < room and loop.time() < until and not self._stop.is_set():
+        lines = self._sizes.wide_lines - _count_lines(gathered.records)
+        size = self._sizes.bytes - _count_bytes(gathered.records)
+        while not await self._read_more(ends, records, lines, size):
+            if loop.time() >= until or self._stop.is_set():
+                break
             await first_of(LOOK_SECONDS, self._stop.wait())
         return Gathered(gathered.ends, ends, _in_log_order(records))
 
-    async def _read_more(self, ends: list[int], records: list[Record]) -> int:
-        """Read from every partition in turn until the batch is full or the log is read to its end; count the lines."""
-        lines = _count_lines(records)
+    async def _read_more(self, ends: list[int], records: list[Record], lines: int, size: int) -> bool:
+        """Read until `records` hold so many lines or bytes (say True) or the log is read to its end.
+
+        The partitions take turns and share the bytes that are left, so that none falls behind.
+        """
+        lines -= _count_lines(records)
+        size -= _count_bytes(records)
         open_partitions = list(range(len(ends)))
-        while open_partitions and lines < self._sizes.lines:
+        while open_partitions and lines > 0 and size > 0:
+            share = min(READ_BYTES, size // len(open_partitions))
             for partition in tuple(open_partitions):
-                found = await self._read(partition, ends[partition])
+                found = await self._read(partition, ends[partition], share) if size > 0 else ()
                 if not found:
                     open_partitions.remove(partition)
                     continue
                 records += found
-                lines += _count_lines(found)
+                lines -= _count_lines(found)
+                size -= _count_bytes(found)
                 ends[partition] = found[-1].position + 1
-        return lines
+        return lines <= 0 or size <= 0
 
-    async def _read(self, partition: int, position: int) -> Sequence[Record]:
+    async def _read(self, partition: int, position: int, size: int) -> Sequence[Record]:
         async for attempt in stamina.retry_context(on=LogUnavailableError, attempts=None, timeout=None):
             with attempt:
-                return await self._log.read(partition, position, READ_BYTES)
+                return await self._log.read(partition, position, size)
         raise AssertionError
 
     async def _wait(self, ends: Sequence[int], records: Sequence[Record]) -> None:
@@ -168,6 +180,10 @@ async def first_of(seconds: float, *waits: Coroutine[None, None, object]) -> Non
 
 def _count_lines(records: Sequence[Record]) -> int:
     return sum(max(1, record.headers.lines) for record in records)
+
+
+def _count_bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.body) for record in records)
 
 
 def _in_log_order(records: Sequence[Record]) -> Sequence[Record]:

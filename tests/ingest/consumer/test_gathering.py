@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ingest.gathering import Gatherer, Pace, Sizes
-from tests.ingest.consumer.rivers import DAY, NOW, make_line
+from ingest.gathering import Gathered, Gatherer, Pace, Sizes
+from tests.ingest.consumer.rivers import DAY, NOW, PATIENCE, make_line
 
 if TYPE_CHECKING:
     from tests.ingest.consumer.rivers import River
@@ -80,3 +80,43 @@ async def test_a_batch_of_many_months_takes_what_else_there_is(river: River) -> 
     parts = await river.rows("SELECT DISTINCT _part AS part FROM events")
     assert len(parts) == 6
     assert len(await river.positions()) == 12
+
+
+async def test_bytes_end_a_batch_and_every_partition_has_its_share(river: River) -> None:
+    for partition in (0, 1):
+        for _ in range(20):
+            await river.append([make_line(props={"text": "x" * 10_000})], partition)
+    gathered = await Gatherer(river.log, Sizes(bytes=100_000), asyncio.Event()).gather([0, 0])
+    assert gathered is not None
+    assert 100_000 <= sum(len(record.body) for record in gathered.records) < 100_000 + 11_000
+    assert min(gathered.ends) >= 4
+
+
+async def test_a_block_of_more_bytes_than_a_batch_goes_alone(river: River) -> None:
+    for partition in (0, 1):
+        await river.append([make_line(props={"text": "x" * 10_000})], partition)
+    gathered = await Gatherer(river.log, Sizes(bytes=5_000), asyncio.Event()).gather([0, 0])
+    assert gathered is not None
+    assert len(gathered.records) == 1
+
+
+async def test_bytes_end_a_wide_batch_too(river: River) -> None:
+    for _ in range(40):
+        await river.append([make_line(props={"text": "x" * 10_000})])
+    gatherer = Gatherer(river.log, Sizes(lines=3, bytes=100_000), asyncio.Event())
+    first = Gathered([0, 0], [3, 0], await river.log.read(0, 0, 25_000))
+    more = await gatherer.gather_wider(first, 60_000)
+    size = sum(len(record.body) for record in [*first.records, *more.records])
+    assert 100_000 <= size < 100_000 + 11_000
+
+
+async def test_a_wide_batch_goes_as_soon_as_it_has_its_lines(river: River) -> None:
+    for _ in range(12):
+        await river.append([make_line()])
+    gatherer = Gatherer(river.log, Sizes(lines=2, wide_lines=10), asyncio.Event())
+    first = await gatherer.gather([0, 0])
+    assert first is not None
+    before = len(first.records)
+    async with asyncio.timeout(PATIENCE):
+        more = await gatherer.gather_wider(first, 60_000_000)
+    assert before + len(more.records) >= 10
