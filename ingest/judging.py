@@ -57,7 +57,7 @@ class Judge:
             gathered.begins,
             gathered.ends,
             gathered.is_known,
-            events.filter(pa.array(fresh)),
+            events if fresh.all() else events.filter(pa.array(fresh)),
             events.filter(pa.array(duplicate)),
             bad,
             gathered.records,

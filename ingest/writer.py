@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import stamina
 import structlog
 
@@ -113,7 +114,7 @@ class Writer:
                     refused = await self._find_refused(rows)
                     bad += to_bad_lines(rows.filter(pa.array(refused)), landing.records, "refused by the warehouse")
                     rows = rows.filter(pa.array(~refused))
-                await self._count_failure(self._warehouse.insert("events", rows))
+                await self._count_failure(self._warehouse.insert("events", without_empty_columns(rows)))
         return bad
 
     async def _without_stored(self, landing: Landing, rows: pa.Table) -> pa.Table:
@@ -180,6 +181,23 @@ class Writer:
         hours = to_hours(events)
         kept = events.select(["site_id", "_log", "_partition", "_offset", "_place"])
         return kept.append_column("hour", pa.array(hours, pa.uint32()))
+
+
+def without_empty_columns(events: pa.Table) -> pa.Table:
+    """Leave out columns of text or properties that say nothing in any row: the engine writes the same by itself.
+
+    A batch has a dozen of them (UTM, place, revenue), which cost a quarter of the insert.
+    """
+    return events.select([name for name in events.column_names if not is_empty(events.column(name))])
+
+
+def is_empty(column: pa.ChunkedArray) -> bool:
+    """Whether every row is the empty text, or has no properties; False for columns of other kinds."""
+    if pa.types.is_dictionary(column.type):
+        return all(len(chunk.dictionary) == 1 and chunk.dictionary[0].as_py() == "" for chunk in column.chunks)
+    if pa.types.is_map(column.type):
+        return all(chunk.offsets[0] == chunk.offsets[-1] for chunk in column.chunks)
+    return bool(pa.types.is_string(column.type) and pc.max(pc.binary_length(column)).as_py() == 0)
 
 
 def to_month_numbers(events: pa.Table) -> NDArray[np.int64]:

@@ -17,10 +17,13 @@ from ingest.logs import adopt_log
 from ingest.salts import Salts
 from ingest.unconsumed import Unconsumed
 from ingest.upkeep import Upkeep
+from ingest.writer import without_empty_columns
 from schemas.control import tables
 from schemas.event import BlockHeaders, SiteId
 from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import DAY, HOUR, NOW, OTHER_SITE, SITE, make_line, until
+from tests.ingest.enrich.make import make_facts, share_enricher, to_lines
+from tests.ingest.enrich.make import make_line as make_page
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +38,19 @@ async def test_an_event_becomes_a_row(river: River) -> None:
     assert (row["pathname"], row["hostname"], row["utm_source"], row["title"]) == ("/a", "example.org", "x", "A")
     assert (row["_log"], row["_partition"], row["_offset"], row["_place"]) == (river.number, 0, 0, 0)
     await river.assert_ledger_closes()
+
+
+async def test_a_column_that_says_nothing_is_stored_as_if_it_had_been_written(river: River) -> None:
+    lines = to_lines(make_page(), make_page(name="signup", scroll_depth=0))
+    rows = share_enricher().enrich(lines, make_facts(lines))
+    least = without_empty_columns(rows)
+    assert not {"title", "utm_source", "country", "props"} & {*least.column_names}
+    await river.warehouse.insert("events", rows)
+    await river.warehouse.insert("events", least)
+    stored = await river.rows("SELECT * FROM events ORDER BY _place")
+    assert stored[::2] == stored[1::2]
+    full = to_lines(make_page(title="A", props='{"a":1}'), make_page())
+    assert {"title", "props"} <= {*without_empty_columns(share_enricher().enrich(full, make_facts(full))).column_names}
 
 
 async def test_place_is_the_line_in_its_block_and_offset_the_block_in_its_partition(river: River) -> None:
