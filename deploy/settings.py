@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,10 +30,39 @@ def to_absolute(value: str) -> str:
     return value if value in {"", "off"} else str(Path(value).resolve())
 
 
+def to_folder(value: Path) -> Path:
+    """The absolute folder; raise ValueError for one that the warehouse's engine would cut at a question mark."""
+    folder = value.resolve()
+    if "?" in str(folder):
+        message = f"{folder}: the path of the data folder may not hold a question mark"
+        raise ValueError(message)
+    return folder
+
+
+def to_network(value: object) -> object:
+    """A network, or an address as the network of it alone; raise ValueError with one clear line for anything else."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        message = f"{value!r} is no network: {_to_network_advice(value)}"
+        raise ValueError(message) from None
+
+
+def _to_network_advice(text: str) -> str:
+    """The network that a text with host bits may mean, else an example."""
+    try:
+        return f"write {ip_network(text, strict=False)}, or one address alone"
+    except ValueError:
+        return "write for example 10.0.0.0/8, 192.0.2.7 or fd00::/8, with commas between several"
+
+
 GeoPath = Annotated[str, AfterValidator(to_absolute)]
 Listen = Annotated[str, AfterValidator(refuse_no_address)]
-Folder = Annotated[Path, AfterValidator(Path.resolve)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split_list)]
+Folder = Annotated[Path, AfterValidator(to_folder)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(to_network)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(split_list)]
 
 
 class Settings(BaseSettings):
@@ -75,4 +105,4 @@ class Settings(BaseSettings):
     @property
     def control(self) -> str:
         """URL of the control plane with its default."""
-        return self.control_url or f"sqlite:///{self.data}/control.db"
+        return self.control_url or f"sqlite:///{quote(str(self.data))}/control.db"  # it is read as a URL, %xx and all

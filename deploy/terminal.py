@@ -75,7 +75,10 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [f"PULSE_{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
+        problems = [
+            f"PULSE_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
         raise CommandError("; ".join(problems)) from error
 
 

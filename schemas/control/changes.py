@@ -8,6 +8,7 @@ each request and a revoked key or a new site is in force at once.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ class ControlChanges:
 
     def __init__(self, engine: AsyncEngine) -> None:
         """Watch the file of `engine`, which exists."""
-        path = engine.url.database
-        self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=0)
+        path = Path(str(engine.url.database)).absolute()
+        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0)
         self._busy = 0
 
     def read_version(self) -> tuple[int, int]:

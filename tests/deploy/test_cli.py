@@ -74,12 +74,25 @@ def test_a_failure_is_one_clear_line(pulse: Product, arguments: tuple[str, ...],
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
-    pulse = Product(tmp_path, {"PLAN": "gold", "COLLECT_LIMIT": "-1", "LISTEN": "8000"}, port=1)
+    wrong = {"PLAN": "gold", "COLLECT_LIMIT": "-1", "LISTEN": "8000", "TRUSTED_PROXIES": "10.0.0.1/8, ::1, proxy"}
+    pulse = Product(tmp_path / "what?", wrong, port=1)
     done = pulse.run("site", "list", check=False)
     assert done.returncode == 1
     assert "PULSE_PLAN" in done.stderr
     assert "PULSE_COLLECT_LIMIT" in done.stderr
     assert "127.0.0.1:8000" in done.stderr
+    assert "PULSE_TRUSTED_PROXIES: '10.0.0.1/8' is no network: write 10.0.0.0/8, or one address alone;" in done.stderr
+    assert "PULSE_TRUSTED_PROXIES: 'proxy' is no network: write for example" in done.stderr
+    assert "may not hold a question mark" in done.stderr
+    assert "Value error" not in done.stderr
+
+
+def test_the_data_folder_may_hold_signs_that_mean_something_in_a_url(tmp_path: Path) -> None:
+    folder = tmp_path / "100 %41#x%zz & ä"
+    pulse = Product(folder, port=1)
+    pulse.run_json("site", "create", "--domain", "a.example")
+    assert pulse.run_json("ledger") == {"ledger": [], "closed": True}
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_operating_commands_work_without_a_server(pulse: Product) -> None:
