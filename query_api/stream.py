@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import web
 
 from query_api.auth import refuse_scope
@@ -36,6 +37,7 @@ HEADERS = {
     "X-Accel-Buffering": "no",  # nginx would keep the messages back
     "X-Content-Type-Options": "nosniff",
 }
+log = structlog.get_logger()
 
 
 async def stream_realtime(request: web.Request, report: Report) -> web.StreamResponse:
@@ -51,8 +53,8 @@ async def stream_realtime(request: web.Request, report: Report) -> web.StreamRes
             await send_states(response, listener)
         except TimeoutError:
             drop(request)
-        except ConnectionError:
-            pass  # it went away by itself, which is how streams end
+        except ConnectionError as error:  # it went away by itself, which is how streams end
+            log.debug("listener_left", problem=type(error).__name__)
     return response
 
 
