@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deploy import welcome
 from deploy.admin import answering_commands
+from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
 from deploy.parts import Parts, open_parts
@@ -62,6 +63,7 @@ def make_app(parts: Parts, *, answers: bool) -> web.Application:
         limits=Limits(),
         version=version("pulse-analytics"),
         limits_url=parts.base.settings.limits_url,
+        read_attribution=AttributionReader(parts.base.settings.geo_path, parts.base.clock).read,
     )
     app = build_app(deps)
     add_pages(app, parts.base.untrusted_forwarder)

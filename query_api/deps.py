@@ -35,6 +35,7 @@ class Deps:
     `clock` gives epoch milliseconds. `versions` is None where the consumer runs in another process; then no answer is
     cached. `pings` says by name how to ask each part of the whole server whether it works. `metrics_from` are the
     networks that may read `/metrics`. At most `at_once` questions are in the warehouse, each within `limits`.
+    `read_attribution` gives the words that must stand where places are shown, empty if none must.
     """
 
     warehouse: Warehouse
@@ -50,6 +51,7 @@ class Deps:
     limits_url: str = "memory://"
     at_once: int = 4
     metrics_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    read_attribution: Callable[[], str] = lambda: ""
 
     def now(self) -> datetime:
         """The clock as an aware datetime."""

@@ -10,7 +10,14 @@ from aiohttp import web
 
 from query_api.families import REPORTS
 from query_api.guard import TOKEN
-from query_api.handlers import answer_ledger, answer_realtime, answer_report, answer_sites, answer_stream_token
+from query_api.handlers import (
+    answer_geo,
+    answer_ledger,
+    answer_realtime,
+    answer_report,
+    answer_sites,
+    answer_stream_token,
+)
 from query_api.operations import answer_status
 from query_api.question import Report
 from query_api.site_pages import NAMES as PAGE_NAMES
@@ -88,7 +95,11 @@ ENDPOINTS = (
         own=(TOKEN, LAST_ID),
     ),
     _report("events", api.EventRow, "Custom events, ranked by how often they happened"),
-    _report("geo", api.GeoRow, "Countries and regions (and cities), ranked by visitors"),
+    replace(
+        _report("geo", api.GeoRow, "Countries and regions (and cities), ranked by visitors"),
+        meta=api.GeoMeta,
+        handle=answer_geo,
+    ),
     _report("devices", api.DeviceRow, "Devices, browsers and systems, ranked by visitors"),
     Endpoint("GET", "/v1/sites", SITES, api.SiteRow, api.SitesMeta, answer_sites, "The sites of the project"),
     Endpoint(

@@ -28,10 +28,16 @@ NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 async def answer_report(request: web.Request, report: Report) -> web.Response:
     """Any report over a range."""
     question = parse(request, report, list(request.query.items()))
-    deps = request.app[DEPS]
-    completeness = await deps.read_completeness()  # before the rows: it promises no more than they hold
-    answered = await ask_cached(request, question)
-    return respond(request, question.format, with_completeness(answered, completeness))
+    return respond(request, question.format, await ask_complete(request, question))
+
+
+async def answer_geo(request: web.Request, report: Report) -> web.Response:
+    """Places, and whose database they come from."""
+    question = parse(request, report, list(request.query.items()))
+    answered = await ask_complete(request, question)
+    text = request.app[DEPS].read_attribution()
+    meta = {**answered.meta, "attribution": text} if text else answered.meta
+    return respond(request, question.format, replace(answered, meta=meta))
 
 
 async def answer_realtime(request: web.Request, report: Report) -> web.Response:
@@ -77,6 +83,12 @@ async def answer_stream_token(request: web.Request, _report: Report) -> web.Resp
     return web.Response(
         status=201, body=orjson.dumps(token.model_dump(mode="json")), content_type="application/json", headers=NO_STORE
     )
+
+
+async def ask_complete(request: web.Request, question: Question) -> Answer:
+    """The answer with its completeness, which is read before the rows: it promises no more than they hold."""
+    completeness = await request.app[DEPS].read_completeness()
+    return with_completeness(await ask_cached(request, question), completeness)
 
 
 async def ask_cached(request: web.Request, question: Question) -> Answer:

@@ -218,6 +218,14 @@ class ReportMeta(BaseModel):
     completeness: Completeness
 
 
+class GeoMeta(ReportMeta):
+    """What must be known of places."""
+
+    attribution: str | None = Field(
+        None, description="Words that must stand where places are shown; only with a database whose maker asks for them"
+    )
+
+
 class LedgerMeta(BaseModel):
     """Which hours, and whether the two sides of the ledger are equal in all of them."""
 

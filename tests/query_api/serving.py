@@ -64,6 +64,7 @@ class Parts:
     waiting: list[InFlight] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     limits: Limits = field(default_factory=Limits)
+    attribution: str = ""
 
     def to_deps(self) -> Deps:
         """As `deploy` hands them in."""
@@ -90,6 +91,7 @@ class Parts:
             registry=CollectorRegistry(),
             limits=self.limits,
             version="1.2.3",
+            read_attribution=lambda: self.attribution,
         )
 
 

@@ -61,6 +61,16 @@ def assert_answer(answer: Answer, endpoint: Endpoint) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+async def test_places_say_whose_database_they_come_from(api: Api, tenant: Tenant) -> None:
+    answer = await api.get(f"/v1/geo?{TODAY}", tenant.live)
+    assert b"attribution" not in answer.body
+    api.parts.attribution = "IP Geolocation by DB-IP"
+    answer = await api.get(f"/v1/geo?{TODAY}", tenant.live)
+    assert b'"attribution":"IP Geolocation by DB-IP"' in answer.body
+    answer = await api.get(f"/v1/pages?{TODAY}", tenant.live)
+    assert b"attribution" not in answer.body
+
+
 async def test_every_endpoint_wants_a_key(api: Api) -> None:
     for endpoint in KEYED:
         answer = await api.send(endpoint.method, to_url(endpoint))
