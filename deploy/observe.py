@@ -24,6 +24,7 @@ def configure_logs(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        tell_retries,
         hide_secrets,
     ]
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -46,6 +47,18 @@ def configure_logs(level: str) -> None:
 def hide_secrets(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
     """Take out the fields that no log may hold."""
     return {name: value for name, value in fields.items() if name not in SECRET_FIELDS}
+
+
+def tell_retries(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Say of a retry why and when, in our words; stamina would tell of a callable, which is always a context block.
+
+    They are not switched off: not everything that is tried again says so by itself.
+    """
+    if fields.get("event") != "stamina.retry_scheduled":
+        return fields
+    known = {"event", "callable", "args", "kwargs", "retry_num", "caused_by", "wait_for", "waited_so_far"}
+    told = {"attempt": fields["retry_num"], "problem": fields["caused_by"], "wait_seconds": fields["wait_for"]}
+    return {"event": "trying_again", **told, **{name: value for name, value in fields.items() if name not in known}}
 
 
 def _to_text() -> list[Processor]:

@@ -22,6 +22,11 @@ except ValueError:
 import logging
 logging.getLogger("aiohttp.server").error("theirs")
 log.debug("too_quiet")
+import stamina
+for attempt in stamina.retry_context(on=ValueError, attempts=2, wait_initial=0, wait_jitter=0):
+    with attempt:
+        if attempt.num == 1:
+            raise ValueError("again")
 """
 
 
@@ -30,8 +35,11 @@ def test_a_log_for_machines_is_one_json_object_a_line_without_secrets() -> None:
     assert done.stdout == ""
     assert "secret" not in done.stderr
     assert "192.0.2.1" not in done.stderr
-    happened, failed, theirs = (orjson.loads(line) for line in done.stderr.splitlines())
+    happened, failed, theirs, again = (orjson.loads(line) for line in done.stderr.splitlines())
     assert (happened["event"], happened["site_id"], happened["level"]) == ("it_happened", 3, "info")
     assert (failed["event"], failed["request_id"]) == ("it_failed", "req_1")
     assert failed["exception"][0]["exc_value"] == "broken"
     assert (theirs["event"], theirs["level"]) == ("theirs", "error")
+    assert (again["event"], again["level"], again["attempt"]) == ("trying_again", "warning", 1)
+    assert (again["problem"], again["wait_seconds"]) == ("ValueError('again')", 0.0)
+    assert "callable" not in again
