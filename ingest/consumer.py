@@ -95,7 +95,7 @@ class Consumer:
         self._gatherer = Gatherer(parts.log, self._sizes, self._stop)
         self._unconsumed = Unconsumed(parts.log)
         self._state: ConsumerState = "starting"
-        self._next_trim = 0
+        self._trimmed = 0
         self._listeners: list[Callable[[frozenset[SiteId], int], None]] = []
         self.between_batches = asyncio.Lock()
 
@@ -260,8 +260,8 @@ class Consumer:
         try:
             await self._parts.log.commit(positions)
             self._failpoint("committed")
-            if self._clock() >= self._next_trim:
-                self._next_trim = self._clock() + TRIM_EVERY
+            if not self._trimmed <= self._clock() < self._trimmed + TRIM_EVERY:
+                self._trimmed = self._clock()
                 await asyncio.gather(*(self._parts.log.trim(*item) for item in positions.items()))
         except LogUnavailableError as error:
             logger.warning("log_not_told", problem=str(error))

@@ -24,14 +24,14 @@ class DiskBudget:
         self._folder = folder
         self._budget = budget
         self._clock = clock
-        self._next_look = 0
+        self._looked = 0
         self._has_room = True
 
     async def has_room(self) -> bool:
         """Look at most every two seconds while there is room; raise WarehouseError when it cannot be told."""
-        if not self._has_room or self._clock() >= self._next_look:
+        if not self._has_room or not self._looked <= self._clock() < self._looked + CHECK_EVERY:
             self._has_room = await self._look()
-            self._next_look = self._clock() + CHECK_EVERY
+            self._looked = self._clock()
         return self._has_room
 
     async def _look(self) -> bool:

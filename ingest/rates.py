@@ -16,8 +16,8 @@ class Rates(Generic[Key]):
     """Allows `per_second` on average and ten times that at once; 0 is no limit.
 
     After ten seconds of silence a sender has its whole burst again, so two generations of ten seconds are all that
-    must be remembered. More than `MAX_SENDERS` in ten seconds make it forget early: it lets through, never refuses
-    more than it should.
+    must be remembered. More than `MAX_SENDERS` in ten seconds make it forget early, and a clock that was set back makes
+    it forget all: it lets through, never refuses more than it should.
     """
 
     def __init__(self, per_second: int) -> None:
@@ -33,7 +33,7 @@ class Rates(Generic[Key]):
         """
         if not self._cost:
             return 0
-        if now - self._turned >= HORIZON or len(self._busy_until) >= MAX_SENDERS:
+        if not self._turned <= now < self._turned + HORIZON or len(self._busy_until) >= MAX_SENDERS:
             self._turn(now)
         start, late = self._reckon(sender, records, now)
         if not late:
@@ -47,6 +47,8 @@ class Rates(Generic[Key]):
         return start, max(0, ceil(late - HALF))
 
     def _turn(self, now: int) -> None:
+        if now < self._turned:
+            self._busy_until.clear()
         # A sender in debt past the horizon would be forgiven with its generation: carry those over.
         owing = {sender: until for sender, until in self._busy_until.items() if until > now + HORIZON}
         self._before, self._busy_until = self._busy_until, owing if len(owing) < MAX_SENDERS else {}

@@ -88,7 +88,7 @@ class Sites:
         self._engine = engine
         self._changes: ControlChanges | None = None
         self._version: tuple[int, int] | None = None
-        self._next_check = 0
+        self._checked = 0
         self._changed = False
         self._reloading: asyncio.Task[None] | None = None
         self._last_reload = 0.0
@@ -108,9 +108,12 @@ class Sites:
             self._changes = None
 
     def is_stale(self, now: int) -> bool:
-        """Whether a change is known that is not read yet; the control plane is asked every `CHECK_MS` of `now`."""
-        if now >= self._next_check:
-            self._next_check = now + CHECK_MS
+        """Whether a change is known that is not read yet; the control plane is asked every `CHECK_MS` of `now`.
+
+        It is asked too when `now` went back: a clock set back must not hold changes up.
+        """
+        if not self._checked <= now < self._checked + CHECK_MS:
+            self._checked = now
             self._changed = not self.is_current()
         return self._changed
 

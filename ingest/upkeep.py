@@ -32,7 +32,7 @@ class Upkeep:
         self._duplicates = duplicates
         self._salts = salts
         self._clock = clock
-        self._next_salts = 0
+        self._salted = 0
 
     async def run(self) -> None:
         """Once a minute, until cancelled; what fails is done the next time."""
@@ -52,10 +52,10 @@ class Upkeep:
         await self._unconsumed.let_go()
         oldest = await self._unconsumed.oldest(now)
         self._duplicates.forget(oldest - LATELY_SLACK)
-        if now < self._next_salts:
+        if self._salted <= now < self._salted + SALTS_EVERY:
             return
         await self._salts.make_ahead()
         destroyed = await self._salts.destroy(oldest)
         if destroyed:
             logger.info("salts_destroyed", days=[day.isoformat() for day in destroyed])
-        self._next_salts = now + SALTS_EVERY
+        self._salted = now

@@ -40,7 +40,7 @@ class HealthChecks:
     async def read(self) -> Health:
         """How the parts are; up to a second old."""
         async with self._asking:
-            if self._last is None or self._clock() - self._asked_at >= FRESH_MILLISECONDS:
+            if self._last is None or not self._asked_at <= self._clock() < self._asked_at + FRESH_MILLISECONDS:
                 results = await asyncio.gather(*(self._ask(name, ping) for name, ping in self._pings.items()))
                 self._last = Health(dict(zip(self._pings, results, strict=True)))
                 self._asked_at = self._clock()

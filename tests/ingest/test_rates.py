@@ -49,3 +49,12 @@ def test_any_number_of_senders_takes_bounded_memory() -> None:
         rates.wait_for(sender, 100, NOW)
     assert len(rates._busy_until) + len(rates._before) <= 2 * MAX_SENDERS  # noqa: SLF001 - the bound itself
     assert rates.wait_for(3 * MAX_SENDERS - 1, 1, NOW) > 0  # the latest are not forgotten
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out() -> None:
+    rates = Rates[str](5)
+    for second in range(15):  # over two generations
+        assert rates.wait_for("a", 5, NOW + second * 1000) == 0
+    back = NOW - 3_600_000
+    assert rates.wait_for("a", 50, back) == 0
+    assert rates.wait_for("a", 1, back) == 200  # and the limit holds from there

@@ -48,6 +48,12 @@ async def test_a_change_is_noticed_at_the_next_check(sites: Sites, control: Asyn
     assert not sites.is_stale(NOW + 2 * CHECK_MS)
 
 
+async def test_a_change_is_noticed_though_the_clock_was_set_back(sites: Sites, control: AsyncEngine) -> None:
+    assert not sites.is_stale(NOW)
+    await change_site(control, KEY, is_active=False)
+    assert sites.is_stale(NOW - 3_600_000)
+
+
 async def test_a_look_shows_all_that_was_committed_before_it(sites: Sites, control: AsyncEngine) -> None:
     for number in range(3):
         await add_site(control, f"sk_live_{number}")
