@@ -18,6 +18,7 @@ from aiohttp import web
 from deploy.asking import SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
 from deploy.parts import open_parts
+from deploy.private import working_in_private_folder
 from deploy.terminal import CommandError
 from ingest.dead_letters import DeadLetter, DeadLetterGoneError
 from ingest.writer import no_failpoint
@@ -120,11 +121,12 @@ def to_position(text: str) -> tuple[int, int, int]:
 
 async def run_alone(settings: Settings, command: str, arguments: Arguments) -> Result:
     """Open the parts, run the command and close them again."""
-    async with open_parts(settings, no_failpoint) as parts:
-        try:
-            return await COMMANDS[command](parts, arguments)
-        except DeadLetterGoneError as error:
-            raise CommandError(str(error)) from error
+    with working_in_private_folder(settings.data):
+        async with open_parts(settings, no_failpoint) as parts:
+            try:
+                return await COMMANDS[command](parts, arguments)
+            except DeadLetterGoneError as error:
+                raise CommandError(str(error)) from error
 
 
 @asynccontextmanager

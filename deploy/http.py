@@ -42,16 +42,27 @@ async def serve_http(
         message = "the application has no server after its set-up"
         raise RuntimeError(message)
     front = behind if collector is None else Front(collector, behind.request_handler, behind.request_factory)
-    host, _, port = base.settings.listen.rpartition(":")
+    try:
+        await listen(base.settings.listen, front, app, stop, ready)
+    finally:
+        if collector is not None:
+            log.info("waiting_for", part="events that are not durable yet")
+            await collector.stop()
+        await runner.cleanup()
+
+
+async def listen(
+    address: str, front: Front | web.Server, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
+    """Take connections until `stop`, then finish the requests that are under way; raise OSError for a port in use."""
+    host, _, port = address.rpartition(":")
     server = await asyncio.get_running_loop().create_server(front, host.strip("[]"), int(port), backlog=BACKLOG)
     ready.set()
-    await stop.wait()
-    server.close()
-    log.info("waiting_for", part="requests under way")
-    front.pre_shutdown()
-    await app.shutdown()
-    await front.shutdown(DRAIN_SECONDS)
-    if collector is not None:
-        log.info("waiting_for", part="events that are not durable yet")
-        await collector.stop()
-    await runner.cleanup()
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+        log.info("waiting_for", part="requests under way")
+        front.pre_shutdown()
+        await app.shutdown()
+        await front.shutdown(DRAIN_SECONDS)

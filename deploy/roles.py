@@ -7,9 +7,6 @@ process of its own on the same log.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -20,6 +17,7 @@ from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
 from deploy.jobs import write_key_uses
 from deploy.lean import keep_unused_out, loading
+from deploy.private import working_in_private_folder
 from deploy.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -43,10 +41,8 @@ class Role(StrEnum):
 async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[[str], None]) -> None:
     """Run the roles until a signal comes, then stop: listening first, then what is under way, then the parts."""
     keep_unused_out()
-    settings.data.mkdir(parents=True, exist_ok=True)
-    enter_private_folder(settings)
     stop = asyncio.Event()
-    with stopping_on_signals(stop):
+    with working_in_private_folder(settings.data), stopping_on_signals(stop):
         if roles == {Role.COLLECTOR}:
             await collect_only(settings, stop)
         else:
@@ -71,16 +67,3 @@ async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
 def announce(base: Base) -> None:
     """Say where."""
     log.info("serving", at=f"http://{base.settings.listen}", data=str(base.settings.data))
-
-
-def enter_private_folder(settings: Settings) -> None:
-    """Work in an empty folder, temporary files too.
-
-    The embedded engine would read a config.xml of the working directory, and every insert passes through a temporary
-    file, which a crash leaves behind: the next start wipes it away.
-    """
-    folder = settings.data / f"run-{settings.listen.rpartition(':')[2]}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.chdir(folder)
-    tempfile.tempdir = str(folder)

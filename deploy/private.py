@@ -1,0 +1,58 @@
+"""An empty folder for each process to work in, which it holds by a lock and which goes when the process does.
+
+The embedded engine would read a config.xml of the working directory, and every insert passes through a temporary file,
+which a crash leaves behind. Whoever comes later wipes away the folders of processes that are dead, and only those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "run-"
+
+
+@contextmanager
+def working_in_private_folder(data: Path) -> Iterator[None]:
+    """Work in a new empty folder inside `data` until the block ends, temporary files too."""
+    data.mkdir(parents=True, exist_ok=True)
+    before = tempfile.tempdir
+    with contextlib.ExitStack() as stack:
+        with locked(data, fcntl.LOCK_EX):  # nobody sweeps between the making of a folder and its lock
+            sweep(data)
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=data))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(locked(folder, fcntl.LOCK_EX))
+        stack.enter_context(contextlib.chdir(folder))
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+def sweep(data: Path) -> None:
+    """Remove the folders that no living process holds."""
+    for folder in data.glob(f"{PREFIX}*"):
+        with contextlib.suppress(BlockingIOError), locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on the folder itself until the block or the process ends; raise BlockingIOError with LOCK_NB."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
