@@ -49,10 +49,21 @@ def ledger(
     if as_json:
         print_json(result)
     else:
-        Speaker(as_json).show_rows("ledger", cast("Rows", result["ledger"]))
+        show_ledger(cast("Rows", result["ledger"]))
         output.print("the two sides are equal" if result["closed"] else "THE TWO SIDES DIFFER")
     if not result["closed"]:
         raise typer.Exit(1)
+
+
+def show_ledger(rows: Rows) -> None:
+    """The hours, and below them why records were refused: with the reasons a row would be too wide."""
+    speaker = Speaker(as_json=False)
+    reasons = [cast("dict[str, int]", row["refused"]) for row in rows]
+    speaker.show_rows("ledger", [row | {"refused": sum(why.values())} for row, why in zip(rows, reasons, strict=True)])
+    refusals = [{"hour": row["hour"], "refused": why} for row, why in zip(rows, reasons, strict=True) if why]
+    if refusals:
+        output.print()
+        speaker.show_rows("refusals", refusals)
 
 
 @app.command()

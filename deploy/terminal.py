@@ -11,9 +11,9 @@ import orjson
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from deploy.settings import Settings
+from deploy.tables import to_lines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -54,20 +54,13 @@ class Speaker:
         if not rows:
             output.print(f"no {name}")
             return
-        table = Table(*rows[0], box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*(to_cell(value) for value in row.values()))
-        output.print(table)
+        for line in to_lines(rows, output.width if output.is_terminal else None):
+            output.print(line, soft_wrap=True, markup=False)
 
 
 def print_json(result: Mapping[str, object]) -> None:
     """One JSON object and a line end on standard output."""
     sys.stdout.write(orjson.dumps(result, default=str).decode() + "\n")
-
-
-def to_cell(value: object) -> str:
-    """A cell of a table."""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
 
 
 def read_settings() -> Settings:
