@@ -26,7 +26,7 @@ READY, NOT_READY = 200, 503
 async def answer_status(request: web.Request, _report: Report) -> web.Response:
     """Whether the server runs well, in the shape of every answer; nothing of the inside."""
     if request.query:
-        message = f"Unknown parameter: {next(iter(request.query))}; /v1/status takes none"
+        message = f"unknown parameter {next(iter(request.query))!r}; /v1/status takes none"
         raise BadRequestError.of([Problem(next(iter(request.query)), message)])
     deps = request.app[DEPS]
     health = await request.app[HEALTH].read()

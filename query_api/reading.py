@@ -28,7 +28,7 @@ class Reading:
             if not _is_text(name + value):
                 self.refuse(ascii(name), f"{name!a}: is not valid text")
             elif name not in known:
-                self.refuse(name, f"unknown parameter {name!r}{suggest(name, tuple(known))}")
+                self.refuse(name, tell_unknown(name, known))
             else:
                 self.values.setdefault(name, []).append(value)
         for name, values in self.values.items():
@@ -65,6 +65,11 @@ class Reading:
     def to_error(self) -> InvalidQuestionError:
         """All problems as one error."""
         return InvalidQuestionError(tuple(self.problems))
+
+
+def tell_unknown(name: str, known: Sequence[str]) -> str:
+    """What to say of a parameter that there is not: the nearest name, or all where none is near."""
+    return f"unknown parameter {name!r}{suggest(name, tuple(known)) or '; there are ' + ', '.join(known)}"
 
 
 def _is_text(value: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
 from query_api.errors import BadRequestError
 from query_api.question import Format, Problem
+from query_api.reading import tell_unknown
 from schemas.api import SiteRow
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _find_problem(name: str, value: str) -> Problem | None:
         known = get_args(Format)
         return None if value in known else Problem(name, f"format: {value!r} is none of {', '.join(known)}")
     if name not in BOUNDS:
-        near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0)
-        return Problem(name, f"Unknown parameter: {name}; did you mean {near[0]}?")
+        return Problem(name, tell_unknown(name, NAMES))
     if value.isascii() and value.isdecimal() and len(value) <= len(str(LAST_PAGE)) and 1 <= int(value) <= BOUNDS[name]:
         return None
     return Problem(name, f"{name}: write a whole number from 1 to {BOUNDS[name]}")

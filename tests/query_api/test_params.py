@@ -26,6 +26,7 @@ WRONG = {
         ("strat", "unknown parameter 'strat'; did you mean start?"),
         ("start", "Missing required parameters: start"),
     ],
+    "period=7d&foo=1": [("foo", "unknown parameter 'foo'; there are start, end, period,")],
     "start=2026-03-10&end=2026-03-09": [("end", "end: must be after start")],
     "start=2026-02-30&end=nonsense": [
         ("start", "start: '2026-02-30' is not a day of the calendar"),
