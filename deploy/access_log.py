@@ -30,7 +30,8 @@ LINE = re.compile(
     + f"(?: {QUOTED} {QUOTED}(?: .*)?)?",  # referrer, user agent; some servers append fields
     re.ASCII,
 )
-TIME = re.compile(r"(\d{2})/([A-Z][a-z]{2})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})")
+MINUTE = re.compile(r"(\d{2})/([A-Z][a-z]{2})/(\d{4}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})")
+SECONDS = {f":{second:02}": second * 1000 for second in range(60)}
 
 
 class SkipReason(StrEnum):
@@ -72,6 +73,7 @@ def read_hit(line: bytes) -> Hit | SkipReason:
     return request.hit if is_page(request.hit.target) else SkipReason.ASSET
 
 
+@lru_cache(maxsize=32_768)
 def is_page(target: str) -> bool:
     """Whether the last path segment has no dot, or a page's ending after its last dot."""
     segment = target.partition("?")[0].partition("#")[0].rpartition("/")[2]
@@ -88,13 +90,21 @@ def read_combined(line: bytes) -> Request | None:
     if match is None:
         return None
     address, time, request, status, referrer, user_agent = match.groups()
-    parts = request.split(" ")
-    ts = read_time(time)
-    if len(parts) < 2 or ts is None or not parts[0].isalpha():  # noqa: PLR2004 - method and target
+    asked, ts = read_request(request), read_time(time)
+    if asked is None or ts is None:
+        return None
+    method, target = asked
+    return Request(Hit(address, ts, target, to_field(referrer), to_field(user_agent)), method, int(status))
+
+
+@lru_cache(maxsize=32_768)  # most lines ask for what another has asked for
+def read_request(text: str) -> tuple[str, str] | None:
+    """Method and target of `GET /a?b HTTP/1.1`, None when there are no such two."""
+    parts = text.split(" ")
+    if len(parts) < 2 or not parts[0].isalpha():  # noqa: PLR2004 - method and target
         return None
     words = parts[1:-1] if len(parts) > 2 and parts[-1].startswith("HTTP/") else parts[1:]  # noqa: PLR2004
-    hit = Hit(address, ts, to_target(" ".join(words)), to_field(referrer), to_field(user_agent))
-    return Request(hit, parts[0], int(status))
+    return parts[0], to_target(" ".join(words))
 
 
 def read_json(line: bytes) -> Request | None:
@@ -127,16 +137,22 @@ def to_epoch(value: object) -> int:
     return int(value * 1000)
 
 
-@lru_cache(maxsize=4096)  # neighbouring lines share their second
 def read_time(text: str) -> int | None:
     """Epoch milliseconds of `17/May/2015:10:05:03 +0000`, None for anything else."""
-    match = TIME.fullmatch(text)
+    minute, second = read_minute(text[:17] + text[20:]), SECONDS.get(text[17:20])
+    return None if minute is None or second is None else minute + second
+
+
+@lru_cache(maxsize=4096)  # neighbouring lines share their minute
+def read_minute(text: str) -> int | None:
+    """Epoch milliseconds of `17/May/2015:10:05 +0000`, None for anything else."""
+    match = MINUTE.fullmatch(text)
     if match is None or match[2] not in MONTHS:
         return None
-    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
-    offset = timedelta(hours=int(match[8]), minutes=int(match[9])) * (1 if match[7] == "+" else -1)
+    day, year, hour, minute = (int(match[group]) for group in (1, 3, 4, 5))
+    offset = timedelta(hours=int(match[7]), minutes=int(match[8])) * (1 if match[6] == "+" else -1)
     try:
-        instant = datetime(year, MONTHS[match[2]], day, hour, minute, second, tzinfo=timezone(offset))
+        instant = datetime(year, MONTHS[match[2]], day, hour, minute, tzinfo=timezone(offset))
     except ValueError:
         return None
     return round(instant.timestamp() * 1000)

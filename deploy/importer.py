@@ -40,11 +40,14 @@ SENDERS = 4
 BATCH_EVENTS = 1000  # what the collector takes in one request
 BATCH_BYTES = 900_000  # under its cap of 1 MiB
 QUEUED_BATCHES = 2
+LINES_AT_ONCE = 500  # between two looks at the senders
 ATTEMPTS = 15  # some minutes
 TAKEN = frozenset({202, 400})
 COME_BACK = frozenset({429, 500, 502, 503, 504})
 ADVICE = "Run the same command again: nothing counts twice"
 MALFORMED_SHOWN = 20
+VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # of a UUID: its top bits are 10
+COUNTED = b"\0%d"  # behind a line: how many like it were before
 NAMESPACE = UUID("6f3f9d0e-52a5-5d0c-8f8e-2b9a5c1d7e40").bytes
 
 
@@ -115,49 +118,66 @@ class Feeder:
         self._summary = summary
         self._batches: list[list[bytes]] = [[] for _ in queues]
         self._sizes = [0] * len(queues)
-        self._seen: Counter[bytes] = Counter()
+        self._full: list[tuple[int, list[bytes]]] = []
+        self._seen: dict[bytes, int] = {}
         self._site = hashlib.sha1(NAMESPACE + target.domain.encode() + b"\0", usedforsecurity=False)
 
     def begin(self) -> None:
         """A new file: equal lines are counted within one."""
         self._seen.clear()
 
-    async def add(self, line: bytes, place: str) -> None:
-        """Count a line and queue its event; `place` is file:number for the report."""
+    def add(self, line: bytes) -> SkipReason | None:
+        """Count a line and pack its event, or say why it has none."""
         self._summary.lines += 1
-        digest = self._site.copy()
-        digest.update(line)
-        equal = digest.digest()[:10]
-        before = self._seen[equal]
-        self._seen[equal] = before + 1
+        event_id = self._to_id(line)
         hit = read_hit(line)
         if isinstance(hit, SkipReason):
             self._summary.skipped[hit] += 1
-            if hit is SkipReason.MALFORMED and len(self._summary.malformed_lines) < MALFORMED_SHOWN:
-                self._summary.malformed_lines.append(place)
-            return
-        digest.update(b"\0%d" % before)
-        await self._put(hit, to_uuid(digest.digest()))
-
-    async def _put(self, hit: Hit, event_id: str) -> None:
+            return hit
         number = hash((hit.address, hit.user_agent)) % len(self._queues)
         event = orjson.dumps(to_event(hit, event_id, self._target.domain))
         if len(self._batches[number]) == BATCH_EVENTS or self._sizes[number] + len(event) > BATCH_BYTES:
-            await self.flush(number)
+            self._end(number)
         self._batches[number].append(event)
         self._sizes[number] += len(event) + 1
+        return None
 
-    async def flush(self, number: int) -> None:
-        """Queue what one sender has."""
+    def note(self, place: str) -> None:
+        """Keep where a malformed line stands, of the first few."""
+        if len(self._summary.malformed_lines) < MALFORMED_SHOWN:
+            self._summary.malformed_lines.append(place)
+
+    def _to_id(self, line: bytes) -> str:
+        """An id of the site, the line, and how many lines like it were before in this file."""
+        begun = self._site.copy()
+        begun.update(line)
+        first = begun.copy()
+        first.update(COUNTED % 0)
+        digest = first.digest()
+        before = self._seen.get(digest, 0)
+        self._seen[digest] = before + 1
+        if before:
+            begun.update(COUNTED % before)
+            digest = begun.digest()
+        return to_uuid(digest)
+
+    def _end(self, number: int) -> None:
         if self._batches[number]:
-            await self._queues[number].put(self._batches[number])
+            self._full.append((number, self._batches[number]))
         self._batches[number] = []
         self._sizes[number] = 0
+
+    async def flush(self) -> None:
+        """Queue the batches that are full; wait for senders that are behind."""
+        full, self._full = self._full, []
+        for number, batch in full:
+            await self._queues[number].put(batch)
 
     async def finish(self) -> None:
         """Queue all that is left of this file."""
         for number in range(len(self._queues)):
-            await self.flush(number)
+            self._end(number)
+        await self.flush()
 
 
 class Sender:
@@ -172,6 +192,7 @@ class Sender:
             "Content-Type": "application/json",
         }
         self._summary = summary
+        self._patiently = stamina.AsyncRetryingCaller(attempts=ATTEMPTS, timeout=None, wait_max=30).on(to_wait)
 
     async def run(self, queue: Queue) -> None:
         """Send until None comes."""
@@ -183,13 +204,10 @@ class Sender:
 
     async def _send(self, body: bytes) -> Answer:
         try:
-            async for attempt in stamina.retry_context(on=to_wait, attempts=ATTEMPTS, timeout=None, wait_max=30):
-                with attempt:
-                    return await self._post(body)
+            return await self._patiently(self._post, body)
         except (ServerAwayError, aiohttp.ClientError, TimeoutError) as error:
             message = f"{self._url} does not answer: {error or type(error).__name__}. {ADVICE}"
             raise ImportFailedError(message) from error
-        raise AssertionError
 
     async def _post(self, body: bytes) -> Answer:
         async with self._session.post(self._url, data=body, headers=self._headers) as response:
@@ -225,11 +243,13 @@ async def feed(file: Path, feeder: Feeder, progress: Progress) -> None:
     try:
         with file.open("rb") as raw:
             for lines, line in enumerate(read_lines(file, raw), start=1):
-                await feeder.add(line.rstrip(b"\r\n"), f"{file.name}:{lines}")
-                if lines % BATCH_EVENTS == 0:
+                if feeder.add(line.rstrip(b"\r\n")) is SkipReason.MALFORMED:
+                    feeder.note(f"{file.name}:{lines}")
+                if lines % LINES_AT_ONCE == 0:
+                    await feeder.flush()
                     progress(file, raw.tell(), lines)
             progress(file, raw.tell(), lines)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, zstd.ZstdError) as error:
         message = f"{file}: {error} (after {lines} lines)"
         raise ImportFailedError(message) from error
     await feeder.finish()
@@ -254,9 +274,12 @@ def to_event(hit: Hit, event_id: str, domain: str) -> dict[str, str | int]:
         "ip": hit.address,
         "user_agent": hit.user_agent,
     }
-    return event | {"referrer": hit.referrer} if hit.referrer else event
+    if hit.referrer:
+        event["referrer"] = hit.referrer
+    return event
 
 
 def to_uuid(digest: bytes) -> str:
     """UUIDv5 of a SHA-1 digest (RFC 9562, 5.5)."""
-    return str(UUID(bytes=digest[:16], version=5))
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

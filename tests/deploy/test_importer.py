@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import orjson
 import pytest
@@ -11,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from backports import zstd
 
-from deploy.importer import ImportFailedError, Summary, Target, import_access_logs
+from deploy.importer import NAMESPACE, ImportFailedError, Summary, Target, import_access_logs
 from tests.deploy.test_access_log import make_line
 
 if TYPE_CHECKING:
@@ -93,6 +95,15 @@ async def test_a_second_run_sends_the_same_ids_and_equal_lines_have_different_on
     assert sorted(str(event["event_id"]) for event in recorder.events) == first
 
 
+async def test_the_ids_are_those_of_every_import_before(recorder: Recorder, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(b"\n".join([make_line()] * 12))
+    await run_import(recorder, log)
+    begin = NAMESPACE + b"blog.example\0" + make_line() + b"\0"
+    digests = [hashlib.sha1(begin + b"%d" % before, usedforsecurity=False).digest() for before in range(12)]
+    assert [event["event_id"] for event in recorder.events] == [str(UUID(bytes=d[:16], version=5)) for d in digests]
+
+
 async def test_one_visitors_lines_arrive_in_file_order(recorder: Recorder, tmp_path: Path) -> None:
     log = tmp_path / "a.log.zst"
     lines = [
@@ -126,4 +137,11 @@ async def test_a_broken_file_is_named(recorder: Recorder, tmp_path: Path) -> Non
     log = tmp_path / "a.log.gz"
     log.write_bytes(gzip.compress(make_line() * 100)[:-20])
     with pytest.raises(ImportFailedError, match=r"a\.log\.gz"):
+        await run_import(recorder, log)
+
+
+async def test_a_file_that_is_not_what_its_name_says_is_named(recorder: Recorder, tmp_path: Path) -> None:
+    log = tmp_path / "a.log.zst"
+    log.write_bytes(make_line() * 100)
+    with pytest.raises(ImportFailedError, match=r"a\.log\.zst: .+ \(after 0 lines\)"):
         await run_import(recorder, log)
