@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingest.log import LogDamagedError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,22 +23,33 @@ class Unconsumed:
     async def oldest(self, now: int) -> int:
         """Receipt time (epoch ms) of the oldest record that is not consumed; `now`, taken before the call, if all are.
 
-        Raise LogUnavailableError.
+        Raise LogUnavailableError, LogDamagedError.
         """
         return await self.oldest_from(self.positions, now)
 
     async def oldest_from(self, positions: Sequence[int], now: int) -> int:
-        """The same for positions that somebody else knows."""
+        """The same for positions that somebody else knows; what the log has dropped was consumed meanwhile.
+
+        Raise LogUnavailableError, LogDamagedError.
+        """
         found = now
         for partition, position in enumerate(positions):
-            if position < (await self._log.bounds(partition)).end:
-                found = min(found, await self._read_first_received(partition, position))
+            try:
+                first = await self._find_first(partition, position, now)
+            except LogDamagedError:  # dropped after the bounds were read: at most once a second
+                first = await self._find_first(partition, position, now)
+            found = min(found, first)
         return found
 
     async def let_go(self) -> None:
         """Tell the log that it may drop what is consumed; raise LogUnavailableError."""
         for partition, position in enumerate(self.positions):
             await self._log.trim(partition, position)
+
+    async def _find_first(self, partition: int, position: int, now: int) -> int:
+        bounds = await self._log.bounds(partition)
+        first = max(position, bounds.begin)
+        return await self._read_first_received(partition, first) if first < bounds.end else now
 
     async def _read_first_received(self, partition: int, position: int) -> int:
         here = (partition, position)

@@ -41,6 +41,8 @@ class Upkeep:
                 await self.do()
             except (LogUnavailableError, SQLAlchemyError) as error:
                 logger.warning("upkeep_failed", problem=type(error).__name__)
+            except Exception:  # whatever it met: without it no salt would ever be destroyed again
+                logger.exception("upkeep_failed")
             await asyncio.sleep(EVERY_SECONDS)
 
     async def do(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from query_api.errors import ApiError
 
@@ -187,7 +188,10 @@ class RealtimeHub:
             listener.end(reason)
 
     async def recheck_keys(self, recheck: Recheck) -> None:
-        """Every second, until cancelled: end the streams whose key may not listen any more."""
+        """Every second, until cancelled: end the streams whose key may not listen any more.
+
+        One that cannot be asked about goes on and is asked about again.
+        """
         while True:
             await asyncio.sleep(RECHECK)
             for listener in self.listeners:
@@ -195,6 +199,11 @@ class RealtimeHub:
                     await recheck(listener)
                 except ApiError as error:
                     listener.end(error.message)
+                except SQLAlchemyError as error:
+                    log.warning("keys_not_rechecked", problem=type(error).__name__)
+                    break  # the others would fail alike
+                except Exception:  # of one stream; the keys of the others are looked at still
+                    log.exception("key_not_rechecked")
 
     @property
     def listeners(self) -> list[Listener]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from query_api.errors import UnauthorizedError
 from query_api.families import REPORTS
@@ -201,12 +202,18 @@ async def test_a_failing_warehouse_is_asked_again(source: Source) -> None:
         await hear(listener)
 
 
-async def test_a_stream_ends_when_its_key_does(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [None, OperationalError("SELECT 1", {}, Exception()), RuntimeError()])
+async def test_a_stream_ends_when_its_key_does(
+    source: Source, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
     monkeypatch.setattr("query_api.realtime.RECHECK", 0.01)
     hub = make_hub(source)
     good, bad = Listener(1, QUESTION, ""), Listener(2, QUESTION, "")
+    failures = [] if failure is None else [failure]
 
     async def recheck(listener: Listener) -> None:
+        if failures:
+            raise failures.pop()
         if listener.key_id == 2:
             message = "revoked"
             raise UnauthorizedError(message)
