@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,27 +11,60 @@ import structlog
 from sqlalchemy import bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from ingest.log import LogUnavailableError
 from schemas.control.tables import keys
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from deploy.base import Base
-    from ingest.consumer import Consumer
-    from ingest.retention import Retention
+    from deploy.parts import Parts
+    from ingest.progress import Progress
 
 MINUTE, HOUR = 60.0, 3600.0
 USED = update(keys).where(keys.c.id == bindparam("key")).values(last_used_at=bindparam("used"))
 log = structlog.get_logger()
 
 
-async def run_retention(retention: Retention, consumer: Consumer, stop: asyncio.Event) -> None:
-    """Delete what sites no longer keep, at the start and every hour after."""
+class BetweenBatches:
+    """Holds the consumer between two batches; raises BatchCutShortError while half of one is in the warehouse.
+
+    A batch that a crash cut short is such a half until the consumer has landed all of it.
+    """
+
+    def __init__(self, lock: asyncio.Lock, read_progress: Callable[[], Awaitable[Progress]]) -> None:
+        self._lock = lock
+        self._read_progress = read_progress
+
+    async def __aenter__(self) -> None:
+        """Wait for the batch that lands."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._lock)
+            if (await self._read_progress()).leftover is not None:
+                message = "a batch that was cut short has not landed yet"
+                raise BatchCutShortError(message)
+            stack.pop_all()
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Let the consumer go on."""
+        self._lock.release()
+
+
+class BatchCutShortError(Exception):
+    """Nothing may be erased now."""
+
+
+async def run_retention(parts: Parts, stop: asyncio.Event) -> None:
+    """Delete what sites no longer keep, at the start and every hour after; what fails is tried again in a minute."""
     while not stop.is_set():
         try:
-            await retention.apply(consumer.between_batches)
-        except (WarehouseError, SQLAlchemyError) as error:
-            log.warning("retention_failed", problem=str(error), hint="it is tried again in an hour")
-        await sleep_until(stop, HOUR)
+            await parts.retention.apply(BetweenBatches(parts.consumer.between_batches, parts.read_progress))
+        except (BatchCutShortError, WarehouseError, LogUnavailableError, SQLAlchemyError) as error:
+            log.warning("retention_failed", problem=str(error), hint="it is tried again in a minute")
+            await sleep_until(stop, MINUTE)
+        else:
+            await sleep_until(stop, HOUR)
 
 
 async def write_key_uses(base: Base, stop: asyncio.Event) -> None:

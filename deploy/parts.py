@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from deploy.settings import Settings
+    from ingest.progress import Progress
     from schemas.completeness import Completeness
 
 WAREHOUSE_HANDLES = 6
@@ -56,13 +57,15 @@ class Parts:
         Asked again when the log let go of records past a position meanwhile: none may be missing.
         """
         while True:
-            positions = (
-                self.consumer.consumed or (await read_progress(self.warehouse, self.base.log, self.number)).begins
-            )
+            positions = self.consumer.consumed or (await self.read_progress()).begins
             found = [await self._read_partition(*place) for place in enumerate(positions)]
             bounds = [await self.base.log.bounds(partition) for partition in range(len(positions))]
             if all(bound.begin <= position for bound, position in zip(bounds, positions, strict=True)):
                 return found
+
+    async def read_progress(self) -> Progress:
+        """What of the log has landed."""
+        return await read_progress(self.warehouse, self.base.log, self.number)
 
     async def _read_partition(self, partition: int, position: int) -> InFlight:
         try:

@@ -12,6 +12,7 @@ from deploy.admin import answering_commands
 from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
+from deploy.jobs import run_retention, write_key_uses
 from deploy.parts import Parts, open_parts
 from deploy.roles import Role, announce
 from query_api.app import build_app
@@ -34,16 +35,27 @@ async def serve_whole(
     """Run until `stop`."""
     everything = Role.ALL in roles
     async with open_parts(settings, failpoint) as parts, answering_commands(parts), asyncio.TaskGroup() as group:
+        await parts.retention.resume()  # before the consumer: it would land rows among those that are half deleted
         ready = asyncio.Event()
         collector = make_collector(parts.base) if everything or Role.COLLECTOR in roles else None
         app = make_app(parts, answers=everything or Role.QUERY in roles)
         group.create_task(serve_http(parts.base, collector, app, stop, ready), name="http")
-        if everything or Role.CONSUMER in roles:
-            group.create_task(parts.consumer.run(stop), name="consumer")
+        consumes = everything or Role.CONSUMER in roles
+        consuming = group.create_task(parts.consumer.run(stop) if consumes else wait_for(stop), name="consumer")
+        group.create_task(write_key_uses(parts.base, stop), name="key uses")
+        if everything or Role.JOBS in roles:
+            retaining = group.create_task(run_retention(parts, stop), name="retention")
+            # Not before the consumer has ended: no batch may land beside an erasure that was broken off.
+            consuming.add_done_callback(lambda _: retaining.cancel())
         await ready.wait()
         if everything:
             await greet(parts)
         announce(parts.base)
+
+
+async def wait_for(stop: asyncio.Event) -> None:
+    """Return when it is time to stop."""
+    await stop.wait()
 
 
 def make_app(parts: Parts, *, answers: bool) -> web.Application:

@@ -2,24 +2,27 @@
 
 For each site and month: write the marks of the rows, write down the counts (`erasing`), delete the rows, move the
 counts to `erased`, forget the note. A crash anywhere is finished by `resume`, which must run before a consumer starts.
-Only rows below the consumed positions are ever deleted: it works between two batches.
+Only rows below the consumed positions are ever deleted: it works between two batches. What fails once the counts are
+written down is tried again until it is done, and no batch lands meanwhile: its rows would go without being counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+import stamina
 import structlog
 from sqlalchemy import select
 
 from schemas.control.tables import sites
 from schemas.event import SiteId
+from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse
 
 YEAR = 12
+FUTURE = date(2149, 1, 1)  # no date that the warehouse can hold is as late
+WAIT_AT_MOST = 5.0
 logger = structlog.get_logger()
 
-KEPT_MONTHS = select(sites.c.id, sites.c.retention_months).where(
-    sites.c.retention_months.is_not(None), sites.c.deleted_at.is_(None)
+KEPT_MONTHS = select(sites.c.id, sites.c.retention_months, sites.c.deleted_at).where(
+    sites.c.retention_months.is_not(None) | sites.c.deleted_at.is_not(None)
 )
-OLD_MONTHS = """
+MONTHS = """
 SELECT DISTINCT toYYYYMM(local_date) AS month FROM events
 WHERE site_id = {site:UInt32} AND local_date < {before:Date} ORDER BY month
 """
@@ -102,13 +107,17 @@ class Retention:
         for row in (await self._warehouse.query(UNFINISHED)).to_pylist():
             await self._finish(Erasure(row["erasure"], SiteId(row["site_id"]), row["month"]))
 
-    async def apply(self, between_batches: asyncio.Lock) -> Sequence[Erasure]:
-        """Delete every month of every site that is wholly older than what the site keeps; say what was deleted."""
+    async def apply(self, between_batches: AbstractAsyncContextManager[None, None]) -> Sequence[Erasure]:
+        """Delete every month of every site that is wholly older than what the site keeps; say what was deleted.
+
+        A deleted site keeps nothing. Events of it that were acknowledged and land later go the next time.
+        """
         async with self._control.connect() as connection:
             kept = (await connection.execute(KEPT_MONTHS)).all()
         erased: list[Erasure] = []
-        for site_id, months in kept:
-            for month in await self._find_old_months(SiteId(site_id), months):
+        for site_id, months, deleted_at in kept:
+            before = FUTURE if deleted_at else self._find_first_day(months)
+            for month in await self._find_months(SiteId(site_id), before):
                 async with between_batches:
                     erased.append(await self.erase(SiteId(site_id), month))
         return erased
@@ -118,9 +127,15 @@ class Retention:
         erasure = Erasure(await self._next_number(), site_id, month)
         await self._warehouse.command(MARKS, erasure.to_parameters())
         self._failpoint("marked")
-        await self._warehouse.command(COUNTS, erasure.to_parameters())
-        self._failpoint("counted")
-        await self._finish(erasure)
+        async for attempt in self._attempts():
+            with attempt:
+                if attempt.num > 1:
+                    await self._warehouse.command(FORGET, erasure.to_parameters())
+                await self._warehouse.command(COUNTS, erasure.to_parameters())
+                self._failpoint("counted")
+        async for attempt in self._attempts():
+            with attempt:
+                await self._finish(erasure)
         logger.info("month_erased", site=site_id, month=month)
         return erasure
 
@@ -139,9 +154,15 @@ class Retention:
         rows = (await self._warehouse.query(LAST_NUMBER)).to_pylist()
         return max(self._clock(), int(rows[0]["last"]) + 1)
 
-    async def _find_old_months(self, site_id: SiteId, kept: int) -> Sequence[int]:
+    def _find_first_day(self, kept: int) -> date:
+        """The first day that a site keeps."""
         today = datetime.fromtimestamp(self._clock() / 1000, UTC).date()
         first = today.year * YEAR + today.month - 1 - kept
-        before = today.replace(year=first // YEAR, month=first % YEAR + 1, day=1)
-        rows = await self._warehouse.query(OLD_MONTHS, {"site": site_id, "before": before})
+        return today.replace(year=first // YEAR, month=first % YEAR + 1, day=1)
+
+    async def _find_months(self, site_id: SiteId, before: date) -> Sequence[int]:
+        rows = await self._warehouse.query(MONTHS, {"site": site_id, "before": before})
         return [row["month"] for row in rows.to_pylist()]
+
+    def _attempts(self) -> AsyncIterator[stamina.Attempt]:
+        return stamina.retry_context(on=WarehouseError, attempts=None, timeout=None, wait_max=WAIT_AT_MOST).__aiter__()

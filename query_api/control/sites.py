@@ -137,7 +137,10 @@ async def update_site(engine: AsyncEngine, project_id: int, wanted: str, changes
 
 
 async def delete_site(engine: AsyncEngine, project_id: int, wanted: str, now: datetime) -> SitePair:
-    """Take the site and its twin out of sight: their keys collect nothing any more, no question reaches them."""
+    """Take the site and its twin out of sight: their keys collect nothing any more, no question reaches them.
+
+    Retention deletes their events within the hour.
+    """
     async with engine.begin() as connection:
         pair = await _find(connection, project_id, wanted)
         await connection.execute(update(sites).where(_is_of(pair)).values(deleted_at=now, is_active=False))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
 
+from deploy.jobs import BatchCutShortError, BetweenBatches
+from ingest.progress import read_progress
 from ingest.retention import Retention
 from ingest.writer import no_failpoint
 from schemas.control import tables
 from schemas.event import SiteId
+from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import DAY, NOW, OTHER_SITE, SITE, Crash, crash_at, make_line
 
 if TYPE_CHECKING:
@@ -60,6 +65,48 @@ async def test_months_wholly_older_than_kept_go_and_the_others_stay(river: River
 async def test_for_ever_is_the_default(river: River) -> None:
     await fill(river)
     assert await make_retention(river).apply(asyncio.Lock()) == []
+
+
+async def test_a_deleted_site_keeps_nothing(river: River) -> None:
+    await fill(river)
+    async with river.control.begin() as connection:
+        deleted = update(tables.sites).where(tables.sites.c.id == SITE).values(deleted_at=datetime.now(UTC))
+        await connection.execute(deleted)
+    await make_retention(river).apply(asyncio.Lock())
+    assert await months_of(river, SITE) == []
+    assert await months_of(river, OTHER_SITE) == [202609, 202610, 202611]
+    await river.assert_ledger_closes()
+
+
+@pytest.mark.parametrize("failpoint", ["counted", "deleted", "moved"])
+async def test_what_fails_after_the_count_is_done_before_another_batch_lands(river: River, failpoint: str) -> None:
+    left = 2
+
+    def fail(name: str) -> None:
+        nonlocal left
+        if name == failpoint and left:
+            left -= 1
+            raise WarehouseError(name)
+
+    await fill(river)
+    await keep(river, SITE, 0)
+    await make_retention(river, fail).apply(asyncio.Lock())
+    assert await months_of(river, SITE) == [202611]
+    await river.assert_ledger_closes()
+
+
+async def test_nothing_is_erased_while_half_a_batch_is_there(river: River) -> None:
+    between = BetweenBatches(asyncio.Lock(), functools.partial(read_progress, river.warehouse, river.log, river.number))
+    await keep(river, SITE, 0)
+    await river.append([make_line(ts=NOW - 70 * DAY, ingest=True), make_line(ingest=True)])
+    with pytest.raises(Crash):
+        await river.consume(crash_at("month"))
+    with pytest.raises(BatchCutShortError):
+        await make_retention(river).apply(between)
+    await river.consume()
+    await make_retention(river).apply(between)
+    assert await months_of(river, SITE) == [202611]
+    await river.assert_ledger_closes()
 
 
 async def test_erased_counts_tell_bots_apart(river: River) -> None:
