@@ -1,14 +1,15 @@
 """Which events of a batch are resends: a pure rule over what is stored and what comes before them in the batch.
 
 An event is a duplicate when its (site, event id) is stored at another position: within the hour before its receipt,
-for one that says `attempt` >= 2 within 48 hours, for one with an ingest key ever. Rows that are themselves stored (a
+for one that says `attempt` >= 2 within 48 hours, for one with an ingest key within 48 hours or, where the stored one
+came with such a key too, ever (other ids are not kept longer). The local date says nothing about it: a copy may stand
+days away. Rows that are themselves stored (a
 replay) must have been taken out before anything here is asked, so every id that is found stands at another position.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 RESEND_WINDOW = 48 * HOUR
 IDS_AT_ONCE = 100_000
-EPOCH = date(1970, 1, 1)
 
 STORED = """
-SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
+SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received, ingest
 FROM events
-WHERE site_id IN {sites:Array(UInt32)} AND local_date IN {days:Array(Date)} AND event_id IN {ids:Array(UInt64)}
+WHERE site_id IN {sites:Array(UInt32)} AND event_id IN {ids:Array(UInt64)}
 """
+SINCE = STORED + " AND received >= fromUnixTimestamp64Milli({since:Int64})"
+EVER = STORED + " AND (ingest OR received >= fromUnixTimestamp64Milli({since:Int64}))"
 LATELY = """
 SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
 FROM events
@@ -45,7 +47,6 @@ class Sends:
     site_ids: NDArray[np.int64]
     event_ids: Ids
     received: Times
-    days: NDArray[np.int64]
     resent: Mask
     ingest: Mask
 
@@ -60,7 +61,6 @@ class Sends:
             self.site_ids[rows],
             self.event_ids[rows],
             self.received[rows],
-            self.days[rows],
             self.resent[rows],
             self.ingest[rows],
         )
@@ -76,8 +76,7 @@ class Duplicates:
     async def load(self, since: int) -> None:
         """Read the ids stored since this receipt time (epoch ms)."""
         rows = await self._warehouse.query(LATELY, {"since": since})
-        keys = to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
-        self._lately.add(keys, _numbers(rows, "received"))
+        self._lately.add(_to_stored_keys(rows), _numbers(rows, "received"))
 
     async def find(self, sends: Sends) -> Mask:
         """Say of each event whether it is a duplicate; the earliest in log order of a new id is none."""
@@ -99,19 +98,20 @@ class Duplicates:
         self._lately.forget(received)
 
     async def _find_stored(self, sends: Sends) -> Mask:
-        days = {EPOCH + timedelta(days=int(day) + near) for day in np.unique(sends.days) for near in (-1, 0, 1)}
+        """Say of each event whether its id was stored in the 48 hours before its receipt, or later; or ever."""
         parameters = {
             "sites": np.unique(sends.site_ids).tolist(),
-            "days": sorted(days),
             "ids": np.unique(sends.event_ids).tolist(),
+            "since": int(sends.received.min()) - RESEND_WINDOW,
         }
-        rows = await self._warehouse.query(STORED, parameters)
-        keys = to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
+        rows = await self._warehouse.query(EVER if sends.ingest.any() else SINCE, parameters)
+        keys = _to_stored_keys(rows)
         latest: dict[int, int] = {}
         for key, received in zip(keys.tolist(), _numbers(rows, "received").tolist(), strict=True):
             latest[key] = max(received, latest.get(key, 0))
         stored = np.array([latest.get(key, -1) for key in sends.keys.tolist()], np.int64)
-        return (stored >= 0) & (sends.ingest | (stored >= sends.received - RESEND_WINDOW))
+        ever = np.isin(sends.keys, keys[_numbers(rows, "ingest") > 0])
+        return ((stored >= 0) & (stored >= sends.received - RESEND_WINDOW)) | (sends.ingest & ever)
 
 
 def to_sends(lines: pa.Table, events: pa.Table) -> tuple[Sends, NDArray[np.int64]]:
@@ -120,8 +120,7 @@ def to_sends(lines: pa.Table, events: pa.Table) -> tuple[Sends, NDArray[np.int64
     rows = np.flatnonzero(ids)
     resent = lines.column("attempt").to_numpy() > 1
     ingest = lines.column("ingest").to_numpy()
-    days = events.column("local_date").cast("int32").to_numpy().astype(np.int64)
-    sends = Sends(_numbers(lines, "site_id"), ids, _numbers(lines, "received"), days, resent, ingest)
+    sends = Sends(_numbers(lines, "site_id"), ids, _numbers(lines, "received"), resent, ingest)
     return sends.take(rows), rows
 
 
@@ -149,6 +148,10 @@ def _is_near(sends: Sends, earlier: int, later: int) -> bool:
     if sends.resent[later] and before >= now - RESEND_WINDOW:
         return True
     return before // SPAN >= (now - HOUR) // SPAN
+
+
+def _to_stored_keys(rows: pa.Table) -> Ids:
+    return to_keys(_numbers(rows, "site_id"), rows.column("event_id").to_numpy())
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

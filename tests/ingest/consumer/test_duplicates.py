@@ -79,6 +79,42 @@ async def test_with_an_ingest_key_an_id_counts_once_for_ever(river: River) -> No
     await river.assert_ledger_closes()
 
 
+@pytest.mark.parametrize("later", [5 * DAY, 400 * DAY])
+async def test_with_an_ingest_key_it_counts_once_though_its_date_is_another(river: River, later: int) -> None:
+    line = make_line(event_id=ID, ts=NOW, ingest=True)
+    await river.append([line])
+    await river.consume()
+    river.now = NOW + later
+    await river.append([line | {"ts": river.now, "received": river.now}])
+    await river.consume()
+    await assert_second_is(river, duplicate=True)
+
+
+async def test_a_resend_within_48_hours_counts_once_though_its_date_is_two_days_later(river: River) -> None:
+    first = NOW + 12 * HOUR - 10 * MINUTE  # 23:50
+    line = make_line(event_id=ID, ts=first, received=first)
+    await river.append([line])
+    await river.consume()
+    river.now = first + 47 * HOUR + 40 * MINUTE
+    again = {"ts": river.now, "received": river.now, "attempt": 2}
+    await river.append([line | again, make_line(event_id=str(uuid.UUID(int=6)), received=first, ts=first, attempt=2)])
+    await river.consume()
+    assert await river.positions("duplicates") == [(0, 1, 0)]
+    await river.assert_ledger_closes()
+
+
+async def test_an_ingest_key_beside_resends_gives_them_no_longer_time(river: River) -> None:
+    line = make_line(event_id=ID, ingest=True)
+    await river.append([line])
+    await river.consume()
+    river.now = NOW + 49 * HOUR
+    again = make_line(event_id=ID, ts=river.now, received=river.now, attempt=2)
+    other = make_line(event_id=str(uuid.UUID(int=6)), ingest=True, ts=river.now, received=river.now)
+    await river.append([again, other])
+    await river.consume()
+    assert await river.positions("duplicates") == []
+
+
 async def test_from_another_partition_it_counts_once(river: River) -> None:
     line = make_line(event_id=ID)
     await river.append([line], partition=1)
