@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
+from deploy.terminal import CommandError
 from ingest.collector import Collector, CollectorSettings
 from ingest.collector_metrics import CollectorMetrics
 from ingest.front import Front
@@ -54,9 +55,14 @@ async def serve_http(
 async def listen(
     address: str, front: Front | web.Server, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
-    """Take connections until `stop`, then finish the requests that are under way; raise OSError for a port in use."""
+    """Take connections until `stop`, then finish requests under way; raise CommandError where none can be taken."""
     host, _, port = address.rpartition(":")
-    server = await asyncio.get_running_loop().create_server(front, host.strip("[]"), int(port), backlog=BACKLOG)
+    try:
+        server = await asyncio.get_running_loop().create_server(front, host.strip("[]"), int(port), backlog=BACKLOG)
+    except OSError as error:
+        reason = (error.strerror or str(error)).rpartition(": ")[2]
+        message = f"cannot listen on {address}: {reason}; set PULSE_LISTEN to another one"
+        raise CommandError(message) from error
     ready.set()
     try:
         await stop.wait()

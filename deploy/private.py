@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.terminal import CommandError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,12 +26,14 @@ PREFIX = "run-"
 @contextmanager
 def working_in_private_folder(data: Path) -> Iterator[None]:
     """Work in a new empty folder inside `data` until the block ends, temporary files too."""
-    data.mkdir(parents=True, exist_ok=True)
+    with telling_of(data):
+        data.mkdir(parents=True, exist_ok=True)
     before = tempfile.tempdir
     with contextlib.ExitStack() as stack:
         with locked(data, fcntl.LOCK_EX):  # nobody sweeps between the making of a folder and its lock
             sweep(data)
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=data))
+            with telling_of(data):
+                folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=data))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(locked(folder, fcntl.LOCK_EX))
         stack.enter_context(contextlib.chdir(folder))
@@ -38,6 +42,16 @@ def working_in_private_folder(data: Path) -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = before
+
+
+@contextmanager
+def telling_of(data: Path) -> Iterator[None]:
+    """Raise CommandError where the data folder cannot be made or written."""
+    try:
+        yield
+    except OSError as error:
+        message = f"the data folder {data} cannot be used: {error.strerror}; set PULSE_DATA to another one"
+        raise CommandError(message) from error
 
 
 def sweep(data: Path) -> None:

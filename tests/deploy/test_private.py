@@ -39,9 +39,19 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with Product(tmp_path / "first") as first:
         second = Product(tmp_path / "second", port=first.port).run("serve", check=False)
     assert second.returncode == 1
-    assert "address already in use" in second.stderr.strip().splitlines()[-1]
+    said = second.stderr.strip().splitlines()[-1]
+    assert "address already in use" in said
+    assert "PULSE_LISTEN" in said
     assert "Traceback" not in second.stderr
-    assert "error" not in second.stderr.replace("error while attempting to bind", "").lower()
+    assert "error" not in second.stderr.lower()
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    done = Product(tmp_path, port=1).run("serve", check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "PULSE_DATA" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["ledger", "dead-letters list"])
