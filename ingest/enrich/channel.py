@@ -1,8 +1,10 @@
 """The channel of a session's first event, after Google Analytics' default channel group, and `AI` for assistants.
 
-https://support.google.com/analytics/answer/9756891 (order and patterns). What differs, and why:
-`AI` stands before all unpaid channels; a click id that only an advertisement carries stands for a paid medium (GA reads
-it from its own ad account); a referrer without any campaign is `Referral` (GA writes the medium `referral` itself).
+https://support.google.com/analytics/answer/9756891 (its rules for manual traffic, order and patterns; compared with
+copies of that page, 2026-11-21). What differs, and why: `AI` stands before all unpaid channels; a click id that only an
+advertisement carries stands for a paid medium (GA reads it from its own ad account); a referrer without any campaign is
+`Referral`, one of a mail service `Email`, one of an advertising network `Display` (GA writes the medium `referral`
+itself); `newsletter` is `Email` and `affiliates` is as good as `affiliate`.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ RULES: tuple[tuple[str, Callable[[Traffic], bool]], ...] = (
     ("SMS", lambda t: "sms" in {t.source, t.medium}),
     (
         "Mobile Push Notifications",
-        lambda t: t.medium.endswith("push") or "mobile" in t.medium or "notification" in t.medium,
+        lambda t: (
+            t.medium.endswith("push") or "mobile" in t.medium or "notification" in t.medium or t.source == "firebase"
+        ),
     ),
     ("Referral", lambda t: bool(t.source) and not t.medium),
 )

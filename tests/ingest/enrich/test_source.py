@@ -78,6 +78,7 @@ VISITS = [
     ("utm_source=sms&utm_medium=x", "", ("sms", "SMS")),
     ("utm_source=acme&utm_medium=web-push", "", ("acme", "Mobile Push Notifications")),
     ("utm_source=acme&utm_medium=mobile_notification", "", ("acme", "Mobile Push Notifications")),
+    ("utm_source=firebase&utm_medium=x", "", ("firebase", "Mobile Push Notifications")),
     ("utm_source=acme&utm_medium=referral", "", ("acme", "Referral")),
     ("utm_source=acme&utm_medium=social", "", ("acme", "Organic Social")),
     ("utm_source=acme&utm_medium=video", "", ("acme", "Organic Video")),
