@@ -31,10 +31,9 @@ POSITION = "bitOr(bitShiftLeft(_offset, 18), _place)"
 ANY_ORDER = "toUInt8(0)"
 
 # A day's column in the order of its records.
-ORDERED = """
-        if(is_unsorted,
-            arraySort((value, key) -> key, arrayResize(found_{name}, length(loose_keys)), loose_keys),
-            found_{name}) AS day_{name},"""
+ORDERED = """,
+    if(is_unsorted,
+        arraySort((value, key) -> key, arrayResize(found_{name}, loose), loose_keys), found_{name}) AS day_{name}"""
 # Of each session its records' values, or the first one's.
 OF_RECORDS = """,
     arraySplit((value, begins) -> begins, {day}, starts) AS {name}"""
@@ -86,7 +85,7 @@ class Plan:
             time=TIME,
             flags=to_flags(self.conditions, self._inside(), self.bindings),
             position=order,
-            gathered="".join(f"\n            groupArray({column}) AS found_{name}," for name, column in read.items()),
+            gathered="".join(f",\n    groupArray({column}) AS found_{name}" for name, column in read.items()),
             wide="UInt128" if order == ANY_ORDER else "UInt256",
             time_bit="16" if order == ANY_ORDER else "80",
             visitor_bit="48" if order == ANY_ORDER else "112",
