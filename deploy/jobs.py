@@ -1,4 +1,4 @@
-"""The role `jobs`: what happens by the clock. Retention by the hour, the last use of ingest keys by the minute."""
+"""What happens by the clock: retention, the last use of keys, a look whether the disk holds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ingest.progress import Progress
 
 MINUTE, HOUR = 60.0, 3600.0
+DISK_SECONDS = 2.0
 USED = update(keys).where(keys.c.id == bindparam("key")).values(last_used_at=bindparam("used"))
 log = structlog.get_logger()
 
@@ -65,6 +66,19 @@ async def run_retention(parts: Parts, stop: asyncio.Event) -> None:
             await sleep_until(stop, MINUTE)
         else:
             await sleep_until(stop, HOUR)
+
+
+async def watch_disk(parts: Parts, stop: asyncio.Event) -> None:
+    """Look every other second whether the disk took what the engine wrote by itself (merges), and mend what it broke.
+
+    The parts that a broken one was merged from stay for eight minutes.
+    """
+    while not stop.is_set():
+        try:
+            await parts.warehouse.check_disk()
+        except WarehouseError as error:
+            log.warning("warehouse_mended", reason=str(error))
+        await sleep_until(stop, DISK_SECONDS)
 
 
 async def write_key_uses(base: Base, stop: asyncio.Event) -> None:

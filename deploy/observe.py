@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO, cast
 
 import orjson
 import structlog
@@ -18,8 +19,27 @@ SECRET_FIELDS = frozenset(
 )
 
 
+class Forgiving:
+    """A stream that never raises: where its disk is full the line is lost, not the work that it tells of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to this one."""
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write it if that is possible."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Bring it out if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logs(level: str) -> None:
     """Send all logs, ours and the libraries', to standard error in one form."""
+    stream = cast("TextIO", Forgiving(sys.stderr))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,10 +51,10 @@ def configure_logs(level: str) -> None:
     structlog.configure(
         processors=[*shared, *_to_text()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

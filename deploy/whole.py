@@ -12,7 +12,7 @@ from deploy.admin import answering_commands
 from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
-from deploy.jobs import run_retention, write_key_uses
+from deploy.jobs import run_retention, watch_disk, write_key_uses
 from deploy.parts import Parts, open_parts
 from deploy.roles import Role, announce
 from query_api.app import build_app
@@ -43,6 +43,7 @@ async def serve_whole(
         consumes = everything or Role.CONSUMER in roles
         consuming = group.create_task(parts.consumer.run(stop) if consumes else wait_for(stop), name="consumer")
         group.create_task(write_key_uses(parts.base, stop), name="key uses")
+        group.create_task(watch_disk(parts, stop), name="disk")
         if everything or Role.JOBS in roles:
             retaining = group.create_task(run_retention(parts, stop), name="retention")
             # Not before the consumer has ended: no batch may land beside an erasure that was broken off.

@@ -7,18 +7,16 @@ serve `clickhouse://…`. Every handle gets the settings of `PINNED`, and they a
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.warehouse.embedded import DiskWatch, connect, refuse_full_disk, refuse_other_options, to_folder
 from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 T = TypeVar("T")
+WATCH = DiskWatch()
 DATABASE = "pulse"
 
 BLOCK_ROWS = 2_000_000
@@ -41,13 +40,6 @@ PINNED: Mapping[str, int | str] = {
     "max_insert_block_size": BLOCK_ROWS,
     "min_insert_block_size_rows": BLOCK_ROWS,
     "min_insert_block_size_bytes": 0,
-}
-MEMORY = 4 * 1024**3
-# What an embedded engine is started with, besides its memory: caches of 5 GiB each would outgrow a small machine.
-CACHES: Mapping[str, int] = {
-    "mark_cache_size": 128 * 1024**2,
-    "index_mark_cache_size": 32 * 1024**2,
-    "primary_index_cache_size": 128 * 1024**2,
 }
 OVER_LIMIT = frozenset({159, 160, 241, 307})  # TIMEOUT_EXCEEDED, TOO_SLOW, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES
 
@@ -69,24 +61,24 @@ class Warehouse:
 
     def __init__(self, url: str, size: int = 4, database: str = DATABASE) -> None:
         """Open the engine and make our database if it is not there; raise WarehouseError when it cannot be had."""
-        self._url = url
+        self._folder = to_folder(url)
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._size = size
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="warehouse")
         with _as_warehouse_error():
-            first = _connect(url, "default")
-            refuse_other_memory(first)
+            first = connect(url, "default")
+            refuse_other_options(first)
             first.command(f"CREATE DATABASE IF NOT EXISTS {database}")
             first.close()
             for _ in range(size):
-                self._clients.put(_pinned(_connect(url, database)))
+                self._clients.put(_pinned(connect(url, database)))
 
     async def query(
         self, sql: str, parameters: Mapping[str, object] | None = None, limits: Limits | None = None
     ) -> pa.Table:
         """Run a SELECT and give its columns. Parameters are bound by the server ({name:Type}), never pasted."""
         settings = (limits or Limits()).to_settings()
-        return await self._run(lambda client: client.query_arrow(sql, dict(parameters or {}), settings=settings))
+        return await self._read(lambda client: client.query_arrow(sql, dict(parameters or {}), settings=settings))
 
     async def insert(self, table: str, rows: pa.Table) -> None:
         """Insert all rows as one block; raise WarehouseError unless the engine says it wrote exactly as many.
@@ -99,17 +91,22 @@ class Warehouse:
             message = f"{table}: {rows.num_rows} rows do not go into one block of {BLOCK_ROWS}"
             raise WarehouseError(message)
         whole = rows.combine_chunks()
-        written = await self._run(lambda client: client.insert_arrow(table, whole).written_rows)
+        written = await self._write(lambda client: client.insert_arrow(table, whole).written_rows)
         if written != rows.num_rows:
             message = f"{table}: sent {rows.num_rows} rows, {written} were written"
             raise WarehouseError(message)
 
     async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """Run a statement that answers nothing (DDL, ALTER, OPTIMIZE)."""
-        await self._run(lambda client: client.command(sql, dict(parameters or {})))
+        await self._write(lambda client: client.command(sql, dict(parameters or {})))
+
+    async def check_disk(self) -> None:
+        """Return if the disk took all that the engine wrote, also by itself; else mend and raise WarehouseError."""
+        await self._run(lambda client: WATCH.check(client, WATCH.known))
 
     async def ping(self) -> None:
-        """Return if the engine answers, else raise WarehouseError."""
+        """Return if the engine answers and there is room to write, else raise WarehouseError."""
+        refuse_full_disk(self._folder)
         await self._run(lambda client: client.command("SELECT 1"))
 
     async def close(self) -> None:
@@ -117,6 +114,32 @@ class Warehouse:
         await asyncio.to_thread(self._threads.shutdown, wait=True)
         for _ in range(self._size):
             self._clients.get_nowait().close()
+
+    async def _read(self, call: Callable[[Client], T]) -> T:
+        """Ask; once more when the failure comes from what the disk did not take, after that has been mended."""
+        known = WATCH.known
+        try:
+            return await self._run(call)
+        except WarehouseLimitError:
+            raise
+        except WarehouseError:
+            try:
+                await self._run(lambda client: WATCH.check(client, known))
+            except WarehouseError:
+                return await self._run(call)
+            raise
+
+    async def _write(self, call: Callable[[Client], T]) -> T:
+        """Write; raise WarehouseError also where the engine says that all is well and the disk did not take it."""
+
+        def write(client: Client) -> T:
+            refuse_full_disk(self._folder)
+            known = WATCH.known
+            done = call(client)
+            WATCH.check(client, known)
+            return done
+
+        return await self._run(write)
 
     async def _run(self, call: Callable[[Client], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._call, call)
@@ -128,34 +151,6 @@ class Warehouse:
                 return call(client)
         finally:
             self._clients.put(client)
-
-
-def _connect(url: str, database: str) -> Client:
-    path = url.removeprefix("chdb:///")
-    if path == url:
-        message = f"warehouse URL {url!r}: only chdb:///folder (four slashes: an absolute path) is known"
-        raise WarehouseError(message)
-    Path(path).mkdir(parents=True, exist_ok=True)
-    options = {"max_server_memory_usage": memory_limit(), **CACHES}
-    return clickhouse_connect.get_client(interface="chdb", path=path, database=database, chdb_options=options)
-
-
-def memory_limit() -> int:
-    """Bytes that the engine may take in all: half of the machine's memory, at most 4 GiB."""
-    return min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-
-
-def refuse_other_memory(client: Client) -> None:
-    """Raise WarehouseError unless the memory limits and cache sizes in force are ours."""
-    wanted = {"max_server_memory_usage": memory_limit(), **CACHES}
-    names = {"names": list(wanted)}
-    rows = client.query(
-        "SELECT name, value FROM system.server_settings WHERE name IN {names:Array(String)}", names
-    ).result_rows
-    found = {name: int(value) for name, value in rows}
-    if found != wanted:
-        message = f"the engine runs with {found}, not with {wanted}: it was started by something else in this process"
-        raise WarehouseError(message)
 
 
 def _pinned(client: Client) -> Client:

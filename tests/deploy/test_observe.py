@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import orjson
 
@@ -43,3 +44,11 @@ def test_a_log_for_machines_is_one_json_object_a_line_without_secrets() -> None:
     assert (again["event"], again["level"], again["attempt"]) == ("trying_again", "warning", 1)
     assert (again["problem"], again["wait_seconds"]) == ("ValueError('again')", 0.0)
     assert "callable" not in again
+
+
+def test_a_log_on_a_full_disk_stops_nothing() -> None:
+    program = 'from deploy.observe import configure_logs\nimport structlog\nconfigure_logs("info")\n'
+    program += 'for _ in range(10_000): structlog.get_logger().info("it_happened")\nprint("went on")'
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False)  # noqa: S603
+    assert done.stdout == b"went on\n"

@@ -11,8 +11,10 @@ import pytest
 
 from ingest.progress import LANDED, read_marks
 from schemas.warehouse import client as client_module
+from schemas.warehouse import embedded as embedded_module
 from schemas.warehouse import migrate as migrate_module
-from schemas.warehouse.client import BLOCK_ROWS, CACHES, PINNED, Limits, Warehouse, memory_limit
+from schemas.warehouse.client import BLOCK_ROWS, PINNED, Limits, Warehouse
+from schemas.warehouse.embedded import CACHES, memory_limit
 from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 from schemas.warehouse.migrate import migrate, split_statements
 
@@ -85,7 +87,7 @@ async def test_an_engine_with_other_limits_is_refused(
     engine_url: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert warehouse
-    monkeypatch.setattr(client_module, "MEMORY", 10**9)
+    monkeypatch.setattr(embedded_module, "MEMORY", 10**9)
     with pytest.raises(WarehouseError, match="max_server_memory_usage"):
         Warehouse(engine_url, size=1)
 

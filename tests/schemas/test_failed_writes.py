@@ -1,0 +1,133 @@
+"""A disk that does not take what the engine writes: the engine says nothing; Pulse notices, mends and says it."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from schemas.warehouse import embedded
+from schemas.warehouse.embedded import connect
+from schemas.warehouse.errors import WarehouseError
+from tests.schemas.test_warehouse import make_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clickhouse_connect.driver.client import Client
+
+    from schemas.warehouse.client import Warehouse
+
+COUNT = "SELECT count() AS n, sum(_offset) AS sum FROM events"
+DATABASE = "SELECT currentDatabase() AS name"
+SET_ASIDE = "SELECT table, count() AS n FROM system.detached_parts WHERE database = currentDatabase() GROUP BY table"
+EMPTY, CUT = 0, 100  # bytes of each file that are written
+
+
+@contextmanager
+def failing_disk(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with structlog.testing.capture_logs():  # where they go to is a file, too
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def open_beside(engine_url: str, warehouse: Warehouse) -> Client:
+    """A handle of the engine that goes past our door, as its own merges do."""
+    (row,) = (await warehouse.query(DATABASE)).to_pylist()
+    return connect(engine_url, row["name"])
+
+
+async def insert_two(warehouse: Warehouse) -> None:
+    await warehouse.command("SYSTEM STOP MERGES events")
+    await warehouse.insert("events", make_events([(0, 1, 0), (0, 2, 0)]))
+    await warehouse.insert("events", make_events([(0, 3, 0)]))
+    await warehouse.command("SYSTEM START MERGES events")
+
+
+@pytest.mark.parametrize("size", [EMPTY, CUT])
+async def test_an_insert_that_the_disk_did_not_take_fails_and_may_be_done_again(
+    engine_url: str, warehouse: Warehouse, size: int
+) -> None:
+    await insert_two(warehouse)
+    beside = await open_beside(engine_url, warehouse)
+    rows = "INSERT INTO events (site_id, local_date, _offset) SELECT 1, '2026-11-21', 4"
+    with failing_disk(size), pytest.raises(WarehouseError, match="writes to the disk failed"):
+        await warehouse.command(rows)
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    await warehouse.command(rows)
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 4, "sum": 10}]
+    beside.close()
+
+
+@pytest.mark.parametrize("size", [EMPTY, CUT])
+async def test_a_merge_that_the_disk_did_not_take_is_taken_back(
+    engine_url: str, warehouse: Warehouse, size: int
+) -> None:
+    await insert_two(warehouse)
+    beside = await open_beside(engine_url, warehouse)
+    with failing_disk(size):
+        beside.command("OPTIMIZE TABLE events FINAL")
+    with pytest.raises(WarehouseError, match="writes to the disk failed"):
+        await warehouse.check_disk()
+    assert (await warehouse.query(SET_ASIDE)).to_pylist() == [{"table": "events", "n": 1}]
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    await warehouse.check_disk()
+    beside.command("OPTIMIZE TABLE events FINAL")
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    beside.close()
+
+
+async def test_a_question_that_meets_a_broken_part_has_it_mended_and_is_answered(
+    engine_url: str, warehouse: Warehouse
+) -> None:
+    await insert_two(warehouse)
+    beside = await open_beside(engine_url, warehouse)
+    with failing_disk(EMPTY):
+        beside.command("OPTIMIZE TABLE events FINAL")
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    await warehouse.check_disk()
+    beside.close()
+
+
+async def test_a_table_that_an_attempt_left_out_is_taken_back_by_the_next(
+    engine_url: str, warehouse: Warehouse
+) -> None:
+    await insert_two(warehouse)
+    beside = await open_beside(engine_url, warehouse)
+    beside.command("DETACH TABLE events")
+    embedded.reload_tables(beside)
+    assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    beside.close()
+
+
+async def test_nothing_is_written_and_nothing_lost_where_the_disk_has_no_room_left(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert_two(warehouse)
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "KEPT_FREE", 1 << 60)
+        for write in (warehouse.insert("events", make_events([(0, 4, 0)])), warehouse.command("SYSTEM FLUSH LOGS")):
+            with pytest.raises(WarehouseError, match="must stay free: make room"):
+                await write
+        with pytest.raises(WarehouseError, match="must stay free"):
+            await warehouse.ping()
+        assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
+    await warehouse.ping()
+
+
+async def test_the_engine_itself_keeps_room_and_old_parts(warehouse: Warehouse) -> None:
+    disks = await warehouse.query("SELECT keep_free_space FROM system.disks")
+    assert disks.to_pylist() == [{"keep_free_space": embedded.KEPT_FREE}]
+    tables = await warehouse.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+        " AND NOT engine_full LIKE '%old_parts_lifetime = 480%'"
+    )
+    assert tables.to_pylist() == []
