@@ -27,6 +27,10 @@ STORED = """
 SELECT sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM system.parts
 WHERE active AND database = currentDatabase() AND table = 'events'
 """
+SET_ASIDE = """
+SELECT count() AS parts, sum(bytes_on_disk) AS bytes, arrayStringConcat(groupUniqArray(table), ', ') AS tables
+FROM system.detached_parts WHERE database = currentDatabase()
+"""
 
 
 class Finding(NamedTuple):
@@ -50,6 +54,7 @@ async def read_findings(parts: Parts) -> Sequence[dict[str, str]]:
         await look_at("log", parts.base.log.ping(), "can take events"),
         await look_at("warehouse", parts.warehouse.ping(), "answers"),
         await look_at_warehouse(parts),
+        await look_at_set_aside(parts),
         await look_at_lag(parts),
     ]
     return [finding._asdict() for finding in findings]
@@ -112,6 +117,21 @@ async def look_at_warehouse(parts: Parts) -> Finding:
         return Finding("memory limits", "broken", str(error) or type(error).__name__)
     shown = ", ".join(f"{name} {value / GIB:.1f} GiB" for name, value in limits.items())
     return Finding("memory limits", "ok", f"{shown}; {stored['rows']:,} events in {stored['bytes'] / 2**20:.1f} MiB")
+
+
+async def look_at_set_aside(parts: Parts) -> Finding:
+    """Parts that the engine could not read: harmless where a full disk cut them short, else rows are missing."""
+    try:
+        found = (await parts.warehouse.query(SET_ASIDE)).to_pylist()[0]
+    except Exception as error:  # noqa: BLE001 - as above
+        return Finding("broken parts", "broken", str(error) or type(error).__name__)
+    if not found["parts"]:
+        return Finding("broken parts", "ok", "none")
+    text = f"{found['parts']} set aside ({found['tables']}; {found['bytes'] / 2**20:.1f} MiB)"
+    advice = (
+        "harmless if the disk was full: the log says `disk_failed_writes`; else rows may be missing, keep the folder"
+    )
+    return Finding("broken parts", "warning", f"{text}: {advice}")
 
 
 async def look_at_lag(parts: Parts) -> Finding:
