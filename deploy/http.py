@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 
-from deploy.terminal import CommandError
+from deploy.listening import open_doors
 from ingest.collector import Collector, CollectorSettings
 from ingest.collector_metrics import CollectorMetrics
 from ingest.front import Front
 from ingest.tracker import read_script
 
 if TYPE_CHECKING:
+    import asyncio
+
     from deploy.base import Base
 
 DRAIN_SECONDS = 30.0
-BACKLOG = 1024
 log = structlog.get_logger()
 
 
@@ -56,18 +56,13 @@ async def listen(
     address: str, front: Front | web.Server, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     """Take connections until `stop`, then finish requests under way; raise CommandError where none can be taken."""
-    host, _, port = address.rpartition(":")
-    try:
-        server = await asyncio.get_running_loop().create_server(front, host.strip("[]"), int(port), backlog=BACKLOG)
-    except OSError as error:
-        reason = (error.strerror or str(error)).rpartition(": ")[2]
-        message = f"cannot listen on {address}: {reason}; set PULSE_LISTEN to another one"
-        raise CommandError(message) from error
+    doors = open_doors(address, front)
     ready.set()
     try:
         await stop.wait()
     finally:
-        server.close()
+        for door in doors:
+            door.close()
         log.info("waiting_for", part="requests under way")
         front.pre_shutdown()
         await app.shutdown()

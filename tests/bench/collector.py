@@ -26,6 +26,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from deploy.listening import open_doors
 from ingest.collector import Collector, CollectorSettings
 from ingest.collector_metrics import CollectorMetrics
 from ingest.front import front_alone
@@ -77,19 +78,17 @@ async def say_202(request: web.BaseRequest) -> web.Response:
 
 
 async def serve(kind: str, folder: Path, port: int) -> None:
-    """Run one server until it is told to stop."""
+    """Run one server until it is told to stop; both take connections our way: with uvloop's some wait for seconds."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         if kind == "bare":
             server = web.Server(say_202, access_log=None)
         else:
-            collector = await open_collector(folder, stack)
-            server = front_alone(collector)
-        runner = web.ServerRunner(server)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+            server = front_alone(await open_collector(folder, stack))
+        stack.push_async_callback(server.shutdown)
+        for door in open_doors(f"127.0.0.1:{port}", server):
+            stack.callback(door.close)
         await stop.wait()
 
 

@@ -1,0 +1,93 @@
+"""Taking connections: all that wait at once, none lost when files run out, one clear line when there is no place."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import pytest
+
+from deploy import listening
+from deploy.listening import Door, open_doors
+from deploy.terminal import CommandError
+from tests.product import find_free_port
+
+MANY = 200
+ROUNDS = 10
+
+
+class Greeting(asyncio.Protocol):
+    """Counts who has come."""
+
+    def __init__(self, guests: list[asyncio.BaseTransport]) -> None:
+        self._guests = guests
+        self.came = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """One more."""
+        self.came.set()
+        self._guests.append(transport)
+
+
+class OutOfFiles(socket.socket):
+    """A listening socket that meets the limit of open files once."""
+
+    failures = 1
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Fail, then work."""
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+async def test_all_who_wait_are_taken_within_a_few_rounds_of_the_loop() -> None:
+    guests: list[asyncio.BaseTransport] = []
+    port = find_free_port()
+    (door,) = open_doors(f"127.0.0.1:{port}", lambda: Greeting(guests))
+    callers = [socket.create_connection(("127.0.0.1", port)) for _ in range(MANY)]
+    assert guests == []
+    for _ in range(ROUNDS):
+        await asyncio.sleep(0)
+    assert len(guests) == MANY
+    door.close()
+    for caller in callers:
+        caller.close()
+    for guest in guests:
+        guest.close()
+
+
+async def test_who_comes_while_files_run_out_is_taken_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "RETRY_SECONDS", 0.01)
+    guests: list[asyncio.BaseTransport] = []
+    full = OutOfFiles(socket.AF_INET, socket.SOCK_STREAM)
+    full.bind(("127.0.0.1", 0))
+    full.listen()
+    greeting = Greeting(guests)
+    door = Door(full, lambda: greeting)
+    caller = socket.create_connection(full.getsockname())
+    await asyncio.wait_for(greeting.came.wait(), 10)
+    door.close()
+    caller.close()
+    guests[0].close()
+
+
+async def test_a_place_that_is_taken_or_not_there_is_told_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host, reason in (("127.0.0.1", "Address already in use"), ("192.0.2.1", "Cannot assign")):
+            with pytest.raises(CommandError, match=f"cannot listen on {host}:{port}: {reason}.*; set PULSE_LISTEN"):
+                open_doors(f"{host}:{port}", asyncio.Protocol)
+    with pytest.raises(CommandError, match=r"cannot listen on no-such-host.invalid:1: .*; set PULSE_LISTEN"):
+        open_doors("no-such-host.invalid:1", asyncio.Protocol)
+
+
+async def test_a_name_with_several_addresses_is_served_at_each_that_the_machine_has() -> None:
+    port = find_free_port()
+    guests: list[asyncio.BaseTransport] = []
+    doors = open_doors(f"localhost:{port}", lambda: Greeting(guests))
+    assert doors
+    for door in doors:
+        door.close()
