@@ -33,7 +33,10 @@ def to_groups(plan: Plan) -> str:
 
 
 def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
-    """Sessions and their kept events by attributes of the session; one row of everything without dimensions."""
+    """Sessions and their kept events by attributes of the session; one row of everything without dimensions.
+
+    The values are read before the sessions: one that lands in between stops the query, which is then asked again.
+    """
     if not dimensions:
         slots = {"values": "", "dimensions": "", "number": "", "groups": "", "groups_of_site": plan.group_by()}
         return fill("breakdown", visits=plan.visits(), **slots)
@@ -42,7 +45,8 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     number, rest, texts = "0", "s0", list[str]()
     for place, column in enumerate(columns):
         size = f"length(values{place})"
-        number = f"({number}) * {size} + toUInt64(transform({column}, values{place}, range({size}), 0))"
+        index = f"transform({column}, values{place}, range({size}), {size})"
+        number = f"({number}) * {size} + toUInt64({index} + throwIf({index} = {size}, 'a value is new'))"
     for place in reversed(range(len(columns))):
         size = f"greatest(length(values{place}), 1)"
         texts.insert(0, f"values{place}[{rest} % {size} + 1] AS d{place}")

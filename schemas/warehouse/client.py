@@ -17,7 +17,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.warehouse.embedded import DiskWatch, connect, refuse_full_disk, refuse_other_options, to_folder
-from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
+from schemas.warehouse.errors import WarehouseError, WarehouseLimitError, WarehouseMovedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +42,8 @@ PINNED: Mapping[str, int | str] = {
     "min_insert_block_size_bytes": 0,
 }
 OVER_LIMIT = frozenset({159, 160, 241, 307})  # TIMEOUT_EXCEEDED, TOO_SLOW, MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES
+
+MOVED = 395  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Warehouse:
         known = WATCH.known
         try:
             return await self._run(call)
-        except WarehouseLimitError:
+        except (WarehouseLimitError, WarehouseMovedError):
             raise
         except WarehouseError:
             try:
@@ -172,7 +174,8 @@ def _as_warehouse_error() -> Iterator[None]:
     try:
         yield
     except ClickHouseError as error:
-        kind = WarehouseLimitError if getattr(error, "code", None) in OVER_LIMIT else WarehouseError
+        code = getattr(error, "code", None)
+        kind = WarehouseLimitError if code in OVER_LIMIT else WarehouseMovedError if code == MOVED else WarehouseError
         raise kind(str(error)) from error
     except (OSError, pa.ArrowException) as error:  # an insert goes through a temporary file: the disk may be full
         raise WarehouseError(str(error)) from error

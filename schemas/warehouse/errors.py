@@ -9,3 +9,7 @@ class WarehouseError(Exception):
 
 class WarehouseLimitError(WarehouseError):
     """A query went over its time or memory limit."""
+
+
+class WarehouseMovedError(WarehouseError):
+    """A query saw two states of the data and stopped itself (throwIf): ask again."""

@@ -11,10 +11,16 @@ from query_api.question import InvalidQuestionError
 from tests.query_api.events import NOON, ask, insert, make_event
 
 if TYPE_CHECKING:
-    from schemas.warehouse.client import Warehouse
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from schemas.warehouse.client import Limits, Warehouse
     from tests.query_api.events import Event
 
 HALF_HOUR = 1800
+VALUES = "SELECT DISTINCT country AS value FROM events WHERE"
+TRIES = 3
 MILLISECOND = 0.001
 
 # What happens, and (visitors, pageviews, sessions, avg_duration, bounce_rate, events).
@@ -245,3 +251,24 @@ async def test_meta_says_what_was_resolved(warehouse: Warehouse) -> None:
         "end": "2025-03-29T23:00:00.000Z",
     }
     assert meta["sites"] == [{"id": 2, "domain": "two.example"}]
+
+
+async def test_a_value_that_lands_while_a_list_is_read_is_never_given_anothers_name(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of values that a query has read first lacks the country of the sessions that it reads then."""
+    await insert(warehouse, make_event(country="DE"), make_event(visitor=2, country="FR"))
+    asked: list[str] = []
+    query = warehouse.query
+
+    async def with_old_values(sql: str, parameters: Mapping[str, object], limits: Limits) -> pa.Table:
+        """Twice as the query would see it: without FR."""
+        asked.append(sql)
+        old = sql.replace(VALUES, f"{VALUES} country != 'FR' AND") if len(asked) < TRIES else sql
+        assert (old == sql) == (len(asked) == TRIES)
+        return await query(old, parameters, limits)
+
+    monkeypatch.setattr(warehouse, "query", with_old_values)
+    rows = (await ask(warehouse, "geo")).rows
+    assert [(row["country"], row["visitors"]) for row in rows] == [("DE", 1), ("FR", 1)]
+    assert len(asked) == TRIES
