@@ -212,6 +212,6 @@ PUBLIC_FIELDS: Mapping[str, Callable[[object], Value | None]] = {
     "timezone": _text_reader(Reason.BAD_TIMEZONE, MAX_TAG),
     "interactive": read_interactive,
     "engaged_ms": _number_reader(Reason.BAD_ENGAGEMENT, 0, MAX_ENGAGED_MS),
-    "scroll_depth": _number_reader(Reason.BAD_ENGAGEMENT, 0, MAX_SCROLL),
+    "scroll_depth": _number_reader(Reason.BAD_SCROLL_DEPTH, 0, MAX_SCROLL),
     "attempt": read_attempt,
 }

@@ -59,10 +59,8 @@ class Reason(StrEnum):
         "timestamp and sent_at must be ISO 8601 or epoch milliseconds, from 1970-01-02 to 2105-12-31.",
     )
     BAD_INTERACTIVE = "bad_interactive", "interactive must be true or false."
-    BAD_ENGAGEMENT = (
-        "bad_engagement",
-        "engaged_ms must be a whole number from 0 to 1800000, scroll_depth one from 0 to 100.",
-    )
+    BAD_ENGAGEMENT = "bad_engagement", "engaged_ms must be a whole number from 0 to 1800000."
+    BAD_SCROLL_DEPTH = "bad_scroll_depth", "scroll_depth must be a whole number from 0 to 100."
     BAD_ATTEMPT = "bad_attempt", "attempt must be a whole number from 1 to 1000000."
     BAD_IP = "bad_ip", "ip must be an IPv4 or IPv6 address."
     BAD_USER_AGENT = "bad_user_agent", "user_agent must be a string."

@@ -173,8 +173,8 @@ REFUSED = [
     ({"interactive": "false"}, "bad_interactive"),
     ({"name": "engagement", "engaged_ms": 1_800_001}, "bad_engagement"),
     ({"name": "engagement", "engaged_ms": -1}, "bad_engagement"),
-    ({"name": "engagement", "scroll_depth": 101}, "bad_engagement"),
-    ({"name": "engagement", "scroll_depth": "50"}, "bad_engagement"),
+    ({"name": "engagement", "scroll_depth": 101}, "bad_scroll_depth"),
+    ({"name": "engagement", "scroll_depth": "50"}, "bad_scroll_depth"),
     ({"attempt": 0}, "bad_attempt"),
     ({"attempt": True}, "bad_attempt"),
 ]
