@@ -20,12 +20,13 @@ class AttributionReader:
         """Look at a file or folder; None is switched off. `clock` gives epoch milliseconds."""
         self._path = path
         self._clock = clock
-        self._next_look = 0
+        self._looked = -LOOK_EVERY
         self._text = ""
 
     def read(self) -> str:
         """The words; empty without a database, and where its maker asks for none that we know."""
-        if self._clock() >= self._next_look:
-            self._next_look = self._clock() + LOOK_EVERY
+        now = self._clock()
+        if not self._looked <= now < self._looked + LOOK_EVERY:  # also when the clock was set back
+            self._looked = now
             self._text = geo_status(self._path).attribution.text
         return self._text

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from deploy.settings import Settings
-from deploy.tables import to_lines
+from deploy.tables import to_blocks, to_lines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -37,14 +37,14 @@ class Speaker:
     as_json: bool
 
     def show(self, result: Mapping[str, object], text: str = "") -> None:
-        """One thing: `text` for people (else a line a field), or all of `result` as JSON."""
+        """One thing: `text` for people (else a line a field that holds anything), or all of `result` as JSON."""
         if self.as_json:
             print_json(result)
         elif text:
             output.print(text, soft_wrap=True, markup=False)
         else:
-            for name, value in result.items():
-                output.print(f"{name}: {value}", soft_wrap=True, markup=False)
+            for line in to_blocks([result]):
+                output.print(line, soft_wrap=True, markup=False)
 
     def show_rows(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """A list: a table for people, `{name: rows}` as JSON."""

@@ -134,16 +134,17 @@ class GeoWatch:
         """Watch a file or folder; None is switched off."""
         self._path = path
         self._clock = clock
-        self._next_look = 0
+        self._looked = -CHECK_EVERY
         self._seen: Fingerprint | None = None
         self._geo: Geo | None = None
         self.problem = ""
 
     def current(self) -> Geo | None:
         """Give the state to use for the next batch, None without a database."""
-        if self._path is None or self._clock() < self._next_look:
+        now = self._clock()
+        if self._path is None or self._looked <= now < self._looked + CHECK_EVERY:
             return self._geo
-        self._next_look = self._clock() + CHECK_EVERY
+        self._looked = now  # a clock that was set back is no reason to wait
         seen = read_fingerprint(self._path)
         if seen != self._seen:
             self._seen = seen
