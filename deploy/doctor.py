@@ -128,9 +128,7 @@ async def look_at_set_aside(parts: Parts) -> Finding:
     if not found["parts"]:
         return Finding("broken parts", "ok", "none")
     text = f"{found['parts']} set aside ({found['tables']}; {found['bytes'] / 2**20:.1f} MiB)"
-    advice = (
-        "harmless if the disk was full: the log says `disk_failed_writes`; else rows may be missing, keep the folder"
-    )
+    advice = "after a full disk or a power cut others stand in for them; otherwise rows are missing: restore a backup"
     return Finding("broken parts", "warning", f"{text}: {advice}")
 
 

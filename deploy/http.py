@@ -62,7 +62,7 @@ async def listen(
         await stop.wait()
     finally:
         for door in doors:
-            door.close()
+            await door.close()
         log.info("waiting_for", part="requests under way")
         front.pre_shutdown()
         await app.shutdown()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.log import LogUnavailableError
 from schemas.control.tables import keys
-from schemas.warehouse.errors import WarehouseError
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,13 +71,15 @@ async def run_retention(parts: Parts, stop: asyncio.Event) -> None:
 async def watch_disk(parts: Parts, stop: asyncio.Event) -> None:
     """Look every other second whether the disk took what the engine wrote by itself (merges), and mend what it broke.
 
-    The parts that a broken one was merged from stay for eight minutes.
+    The parts that a broken one was merged from stay for two minutes.
     """
     while not stop.is_set():
         try:
             await parts.warehouse.check_disk()
-        except WarehouseError as error:
+        except WarehouseDiskError as error:
             log.warning("warehouse_mended", reason=str(error))
+        except WarehouseError as error:
+            log.error("disk_not_checked", reason=str(error)[:200])  # noqa: TRY400 - the reason is enough
         await sleep_until(stop, DISK_SECONDS)
 
 

@@ -55,9 +55,9 @@ def telling_of(data: Path) -> Iterator[None]:
 
 
 def sweep(data: Path) -> None:
-    """Remove the folders that no living process holds."""
+    """Remove the folders that no living process holds; what another process removes meanwhile is gone, too."""
     for folder in data.glob(f"{PREFIX}*"):
-        with contextlib.suppress(BlockingIOError), locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with contextlib.suppress(OSError), locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -113,6 +113,10 @@ class Consumer:
         """The next position to consume of every partition; empty before the start has found it out."""
         return self._unconsumed.positions
 
+    def load(self) -> None:
+        """Load the lists of enrichment now and not at the first batch; may run in a thread."""
+        self._parts.enricher.load()
+
     def listen(self, listener: Callable[[frozenset[SiteId], int], None]) -> None:
         """Call it after each landed batch with the sites that have new rows and the latest receipt time (epoch ms)."""
         self._listeners.append(listener)

@@ -19,7 +19,7 @@ import structlog
 from ingest.block_lines import HOUR, to_bad_lines, to_hour
 from ingest.progress import read_stored
 from schemas.event import ReceiptCount, SiteId
-from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -137,7 +137,7 @@ class Writer:
     async def _passes(self, rows: pa.Table) -> bool:
         try:
             await self._warehouse.insert("probe", rows)
-        except WarehouseLimitError:
+        except (WarehouseLimitError, WarehouseDiskError):
             raise
         except WarehouseError:
             return False

@@ -35,7 +35,8 @@ def to_groups(plan: Plan) -> str:
 def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     """Sessions and their kept events by attributes of the session; one row of everything without dimensions.
 
-    The values are read before the sessions: one that lands in between stops the query, which is then asked again.
+    The values are read before the sessions: one that lands in between stops the query (`throwIf`), which is then asked
+    again; without `throwIf` it has the first value's place.
     """
     if not dimensions:
         slots = {"values": "", "dimensions": "", "number": "", "groups": "", "groups_of_site": plan.group_by()}
@@ -46,7 +47,7 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     for place, column in enumerate(columns):
         size = f"length(values{place})"
         index = f"transform({column}, values{place}, range({size}), {size})"
-        number = f"({number}) * {size} + toUInt64({index} + throwIf({index} = {size}, 'a value is new'))"
+        number = f"({number}) * {size} + toUInt64({index} % greatest({size}, 1) + throwIf({index} = {size}))"
     for place in reversed(range(len(columns))):
         size = f"greatest(length(values{place}), 1)"
         texts.insert(0, f"values{place}[{rest} % {size} + 1] AS d{place}")

@@ -36,7 +36,7 @@ class Memory:
     """Readers of single values, each with a bounded memory. Only speed depends on it, never a result."""
 
     def __init__(self, register: Register) -> None:
-        """Load every list; takes about a second."""
+        """Load every list; takes half a second."""
         self.register = register
         self.spammers = read_spammers()
         self.url: Callable[[str], UrlParts] = lru_cache(REMEMBERED)(to_url_parts)

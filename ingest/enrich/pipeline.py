@@ -5,6 +5,7 @@ The rows are a pure function of lines and facts: the same on every machine and a
 
 from __future__ import annotations
 
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -128,9 +129,16 @@ class Enricher:
     """Runs the steps. Remembers values between batches; only its speed depends on what it remembers."""
 
     def __init__(self, metrics: EnrichMetrics) -> None:
-        """Load the lists; takes about a second."""
-        self._memory = Memory(read_register())
+        """Nothing is loaded yet."""
         self._metrics = metrics
+
+    def load(self) -> None:
+        """Load the lists now (half a second) and not at the first batch."""
+        _ = self._memory
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(read_register())
 
     def enrich(self, lines: pa.Table, facts: Facts) -> pa.Table:
         """Give the rows of `events` for lines of `read_lines` with `_log`, `_partition`, `_offset` and `_place`.

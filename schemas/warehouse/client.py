@@ -17,7 +17,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.warehouse.embedded import DiskWatch, connect, refuse_full_disk, refuse_other_options, to_folder
-from schemas.warehouse.errors import WarehouseError, WarehouseLimitError, WarehouseMovedError
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError, WarehouseMovedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 T = TypeVar("T")
-WATCH = DiskWatch()
+WATCH = DiskWatch()  # for the whole process, since the engine counts so
 DATABASE = "pulse"
 
 BLOCK_ROWS = 2_000_000
@@ -103,13 +103,17 @@ class Warehouse:
         await self._write(lambda client: client.command(sql, dict(parameters or {})))
 
     async def check_disk(self) -> None:
-        """Return if the disk took all that the engine wrote, also by itself; else mend and raise WarehouseError."""
+        """Return if the disk took all that the engine wrote, also by itself; else mend and raise WarehouseDiskError."""
         await self._run(lambda client: WATCH.check(client, WATCH.known))
 
     async def ping(self) -> None:
         """Return if the engine answers and there is room to write, else raise WarehouseError."""
-        refuse_full_disk(self._folder)
-        await self._run(lambda client: client.command("SELECT 1"))
+
+        def ask(client: Client) -> None:
+            refuse_full_disk(self._folder)
+            client.command("SELECT 1")
+
+        await self._run(ask)
 
     async def close(self) -> None:
         """Wait for what runs, then close every handle; the engine lets go of its folder."""
@@ -127,12 +131,12 @@ class Warehouse:
         except WarehouseError:
             try:
                 await self._run(lambda client: WATCH.check(client, known))
-            except WarehouseError:
+            except WarehouseDiskError:
                 return await self._run(call)
             raise
 
     async def _write(self, call: Callable[[Client], T]) -> T:
-        """Write; raise WarehouseError also where the engine says that all is well and the disk did not take it."""
+        """Write; raise WarehouseDiskError where the engine says that all is well and the disk did not take it."""
 
         def write(client: Client) -> T:
             refuse_full_disk(self._folder)

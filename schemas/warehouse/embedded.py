@@ -4,7 +4,7 @@ chDB 26.9 reports success when the disk does not take what it writes: parts of i
 empty or cut files (measured 2026-11-21 on a full disk and with a limit on file size; fsync changes nothing). What it
 does keep is a count of failed writes. So there is always room left over, each write of ours is followed by a look at
 that count, and when it has grown the tables are read in anew: a broken part is then set aside (`broken-on-start_…` in
-the table's folder `detached`) and the parts that it was merged from, kept for eight minutes, stand in for it.
+the table's folder `detached`) and the parts that it was merged from, kept for two minutes, stand in for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from schemas.warehouse.errors import WarehouseError
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def to_folder(url: str) -> Path:
 
 
 def connect(url: str, database: str) -> Client:
-    """A handle on the engine, which is started for the first; raise WarehouseError when the disk is full."""
+    """A handle on the engine, which is started for the first; raise WarehouseDiskError when the disk is full."""
     folder = to_folder(url)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_full_disk(folder)
@@ -83,11 +83,11 @@ def refuse_other_options(client: Client) -> None:
 
 
 def refuse_full_disk(folder: Path) -> None:
-    """Raise WarehouseError when the disk of the folder has no room that may be used."""
+    """Raise WarehouseDiskError when the disk of the folder has no room that may be used."""
     free = shutil.disk_usage(folder).free
     if free < KEPT_FREE:
         message = f"the disk of {folder} has {free >> 20} MiB free; {KEPT_FREE >> 20} MiB must stay free: make room"
-        raise WarehouseError(message)
+        raise WarehouseDiskError(message)
 
 
 class DiskWatch:
@@ -104,17 +104,17 @@ class DiskWatch:
         return self._known
 
     def check(self, client: Client, known: int) -> None:
-        """Return if no write has failed since there were `known`; else mend the tables and raise WarehouseError."""
-        failed = count_failed_writes(client)
-        if failed == known:
+        """Return if no write has failed since there were `known`; else mend the tables and raise WarehouseDiskError."""
+        if count_failed_writes(client) == known:
             return
         with self._lock:
+            failed = count_failed_writes(client)
             if failed != self._known:
                 log.error("disk_failed_writes", count=failed - self._known, hint="the tables are read in anew")
                 reload_tables(client)
                 self._known = failed
         message = f"{failed - known} writes to the disk failed; what they broke has been set aside"
-        raise WarehouseError(message)
+        raise WarehouseDiskError(message)
 
 
 def count_failed_writes(client: Client) -> int:

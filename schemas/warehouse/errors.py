@@ -11,5 +11,9 @@ class WarehouseLimitError(WarehouseError):
     """A query went over its time or memory limit."""
 
 
+class WarehouseDiskError(WarehouseError):
+    """The disk has no room, or did not take what was written; what that broke has been mended."""
+
+
 class WarehouseMovedError(WarehouseError):
     """A query saw two states of the data and stopped itself (throwIf): ask again."""

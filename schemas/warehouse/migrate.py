@@ -33,9 +33,7 @@ async def migrate(warehouse: Warehouse) -> list[str]:
         for statement in split_statements(text):
             await warehouse.command(statement)
         parameters = {"name": name, "digest": digest}
-        await warehouse.command(
-            "INSERT INTO migrations (name, digest) SELECT {name:String}, {digest:String}", parameters
-        )
+        await warehouse.command(REMEMBER, parameters)
         applied.append(name)
     return applied
 

@@ -88,7 +88,7 @@ async def serve(kind: str, folder: Path, port: int) -> None:
             server = front_alone(await open_collector(folder, stack))
         stack.push_async_callback(server.shutdown)
         for door in open_doors(f"127.0.0.1:{port}", server):
-            stack.callback(door.close)
+            stack.push_async_callback(door.close)
         await stop.wait()
 
 

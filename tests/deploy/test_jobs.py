@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import structlog
 
+from deploy import jobs
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 from tests.deploy.sending import add_up, send, wait_for
 from tests.product import Product, ProductError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from deploy.parts import Parts
 
 DAY = 86_400_000
 
@@ -48,3 +55,20 @@ def test_an_erasure_that_a_crash_cut_short_is_finished_by_the_next_server(filled
 def test_the_last_use_of_an_ingest_key_is_written_down(filled: Product) -> None:
     keys = cast("list[dict[str, object]]", filled.run_json("key", "list")["keys"])
     assert [key["last_used_at"] is not None for key in keys if key["scopes"] == ["ingest"]] == [True]
+
+
+async def test_the_watch_of_the_disk_outlives_whatever_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "DISK_SECONDS", 0.001)
+    stop = asyncio.Event()
+    found: list[Exception | None] = [WarehouseDiskError("mended"), WarehouseError("cannot be asked"), None]
+
+    async def check_disk() -> None:
+        if len(found) == 1:
+            stop.set()
+        if (problem := found.pop(0)) is not None:
+            raise problem
+
+    parts = cast("Parts", SimpleNamespace(warehouse=SimpleNamespace(check_disk=check_disk)))
+    with structlog.testing.capture_logs() as logs:
+        await jobs.watch_disk(parts, stop)
+    assert [line["event"] for line in logs] == ["warehouse_mended", "disk_not_checked"]

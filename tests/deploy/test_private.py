@@ -40,7 +40,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         second = Product(tmp_path / "second", port=first.port).run("serve", check=False)
     assert second.returncode == 1
     said = second.stderr.strip().splitlines()[-1]
-    assert "address already in use" in said
+    assert "Address already in use" in said
     assert "PULSE_LISTEN" in said
     assert "Traceback" not in second.stderr
     assert "error" not in second.stderr.lower()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,6 +129,40 @@ async def test_the_engine_itself_keeps_room_and_old_parts(warehouse: Warehouse) 
     assert disks.to_pylist() == [{"keep_free_space": embedded.KEPT_FREE}]
     tables = await warehouse.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
-        " AND NOT engine_full LIKE '%old_parts_lifetime = 480%'"
+        " AND NOT engine_full LIKE '%old_parts_lifetime = 120%'"
     )
     assert tables.to_pylist() == []
+
+
+async def test_questions_and_inserts_beside_the_mending_lose_and_double_nothing(
+    engine_url: str, warehouse: Warehouse
+) -> None:
+    """Every insert that is told as done is there once; every answer is of a moment between two inserts."""
+    await insert_two(warehouse)
+    beside = await open_beside(engine_url, warehouse)
+    stop = asyncio.Event()
+
+    async def reload_on_and_on() -> None:
+        while not stop.is_set():
+            await asyncio.to_thread(embedded.reload_tables, beside)
+
+    async def ask_on_and_on() -> list[int]:
+        counts: list[int] = []
+        while not stop.is_set():
+            with suppress(WarehouseError):  # a table that is away for a moment, without a write that failed
+                counts.append((await warehouse.query(COUNT)).to_pylist()[0]["n"])
+        return counts
+
+    reloading, asking = asyncio.create_task(reload_on_and_on()), asyncio.create_task(ask_on_and_on())
+    done = 3
+    for number in range(30):
+        with suppress(WarehouseError):
+            await warehouse.insert("events", make_events([(0, 10 + number, 0)]))
+            done += 1
+    stop.set()
+    await reloading
+    counts = await asking
+    assert counts == sorted(counts)
+    assert done > 3
+    assert (await warehouse.query(COUNT)).to_pylist()[0]["n"] == done
+    beside.close()

@@ -1,0 +1,26 @@
+"""What `pulse doctor` says of parts of the warehouse that were set aside."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from deploy.doctor import look_at_set_aside
+from schemas.warehouse.errors import WarehouseError
+from tests.schemas.test_failed_writes import failing_disk
+
+if TYPE_CHECKING:
+    from deploy.parts import Parts
+    from schemas.warehouse.client import Warehouse
+
+
+async def test_parts_that_were_set_aside_are_told_with_their_tables(warehouse: Warehouse) -> None:
+    parts = cast("Parts", SimpleNamespace(warehouse=warehouse))
+    assert (await look_at_set_aside(parts)).state == "ok"
+    with failing_disk(0), pytest.raises(WarehouseError):
+        await warehouse.command("INSERT INTO events (site_id) SELECT 1")
+    finding = await look_at_set_aside(parts)
+    assert finding.state == "warning"
+    assert "1 set aside (events; " in finding.text
