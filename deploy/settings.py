@@ -82,7 +82,11 @@ class Settings(BaseSettings):
     plan: Literal["free", "pro", "enterprise"] = Field("pro", description="Plan of an organisation made without one")
     geo: GeoPath = Field("", description="MMDB file or folder, or `off`; default `{data}/geo`")
     log_budget: int = Field(10 * 1024**3, ge=2**20, description="Bytes the event log may take on disk")
-    warehouse_budget: int = Field(0, ge=0, description="Bytes the warehouse may take, 0 is all but 1 GiB of the disk")
+    warehouse_budget: int = Field(
+        0,
+        ge=0,
+        description="Bytes the warehouse may take, what it merged lately included; 0 is all but 1 GiB of the disk",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
 
     @property
