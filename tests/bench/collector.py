@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -89,6 +90,7 @@ async def serve(kind: str, folder: Path, port: int) -> None:
         stack.push_async_callback(server.shutdown)
         for door in open_doors(f"127.0.0.1:{port}", server):
             stack.push_async_callback(door.close)
+        gc.freeze()  # as a started product has done (deploy/lean.py)
         await stop.wait()
 
 
