@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deploy.private import prepare_data_folder
 from query_api.control.organisations import Project, ensure_project
 from schemas.control.connect import migrate_control, open_control
 
@@ -30,7 +31,7 @@ class Control:
 @asynccontextmanager
 async def control_of(settings: Settings) -> AsyncIterator[Control]:
     """Open, migrate, find or make the first project, and close again."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    prepare_data_folder(settings.data)
     engine = open_control(settings.control)
     now = datetime.now(UTC)
     try:

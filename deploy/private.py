@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.terminal import CommandError
+from schemas.warehouse.errors import WarehouseDiskError
+from schemas.warehouse.room import refuse_full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,16 @@ def working_in_private_folder(data: Path) -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = before
+
+
+def prepare_data_folder(data: Path) -> None:
+    """Make the data folder; raise CommandError where it cannot be made or its disk is full."""
+    with telling_of(data):
+        data.mkdir(parents=True, exist_ok=True)
+    try:
+        refuse_full_disk(data)
+    except WarehouseDiskError as error:
+        raise CommandError(str(error)) from error
 
 
 @contextmanager

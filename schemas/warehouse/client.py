@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from schemas.warehouse.embedded import DiskWatch, connect, refuse_full_disk, refuse_other_options, to_folder
+from schemas.warehouse.embedded import DiskWatch, connect, refuse_other_options, to_folder
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError, WarehouseMovedError
+from schemas.warehouse.room import refuse_full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

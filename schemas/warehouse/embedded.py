@@ -10,7 +10,6 @@ the table's folder `detached`) and the parts that it was merged from, kept for t
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
+from schemas.warehouse.room import KEPT_FREE, refuse_full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,6 @@ CACHES: Mapping[str, int] = {
     "index_mark_cache_size": 32 * 1024**2,
     "primary_index_cache_size": 128 * 1024**2,
 }
-KEPT_FREE = 64 * 1024**2  # bytes of the disk that no part is begun in
 KEEP_FREE = "storage_configuration.disks.default.keep_free_space_bytes"
 
 FAILED_WRITES = "SELECT value FROM system.events WHERE event = 'WriteBufferFromFileDescriptorWriteFailed'"
@@ -80,14 +79,6 @@ def refuse_other_options(client: Client) -> None:
     if found != wanted:
         message = f"the engine runs with {found}, not with {wanted}: it was started by something else in this process"
         raise WarehouseError(message)
-
-
-def refuse_full_disk(folder: Path) -> None:
-    """Raise WarehouseDiskError when the disk of the folder has no room that may be used."""
-    free = shutil.disk_usage(folder).free
-    if free < KEPT_FREE:
-        message = f"the disk of {folder} has {free >> 20} MiB free; {KEPT_FREE >> 20} MiB must stay free: make room"
-        raise WarehouseDiskError(message)
 
 
 class DiskWatch:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.private import working_in_private_folder
+from deploy.private import prepare_data_folder, working_in_private_folder
+from deploy.terminal import CommandError
+from schemas.warehouse import room
 from tests.deploy.sending import add_up, send, wait_for
 from tests.product import Product
 
@@ -61,3 +63,9 @@ def test_a_command_without_a_server_reads_nothing_of_the_folder_it_is_called_in(
     (tmp_path / "config.xml").write_text("<broken")
     monkeypatch.chdir(tmp_path)
     assert Product(tmp_path, port=1).run(*command.split()).stderr == ""
+
+
+def test_a_full_disk_is_told_before_anything_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "KEPT_FREE", 1 << 60)
+    with pytest.raises(CommandError, match=f"the disk of {tmp_path}/new has .* MiB free; .* must stay free: make room"):
+        prepare_data_folder(tmp_path / "new")

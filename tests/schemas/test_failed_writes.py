@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from schemas.warehouse import embedded
+from schemas.warehouse import embedded, room
 from schemas.warehouse.embedded import connect
 from schemas.warehouse.errors import WarehouseError
 from tests.schemas.test_warehouse import make_events
@@ -114,7 +114,7 @@ async def test_nothing_is_written_and_nothing_lost_where_the_disk_has_no_room_le
 ) -> None:
     await insert_two(warehouse)
     with monkeypatch.context() as patch:
-        patch.setattr(embedded, "KEPT_FREE", 1 << 60)
+        patch.setattr(room, "KEPT_FREE", 1 << 60)
         for write in (warehouse.insert("events", make_events([(0, 4, 0)])), warehouse.command("SYSTEM FLUSH LOGS")):
             with pytest.raises(WarehouseError, match="must stay free: make room"):
                 await write
@@ -126,7 +126,7 @@ async def test_nothing_is_written_and_nothing_lost_where_the_disk_has_no_room_le
 
 async def test_the_engine_itself_keeps_room_and_old_parts(warehouse: Warehouse) -> None:
     disks = await warehouse.query("SELECT keep_free_space FROM system.disks")
-    assert disks.to_pylist() == [{"keep_free_space": embedded.KEPT_FREE}]
+    assert disks.to_pylist() == [{"keep_free_space": room.KEPT_FREE}]
     tables = await warehouse.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
         " AND NOT engine_full LIKE '%old_parts_lifetime = 120%'"
