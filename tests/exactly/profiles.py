@@ -13,7 +13,7 @@ def register_profiles() -> None:
     # A stream is large and an example asks a real engine many questions: neither is a sign of a bad strategy here.
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
     settings.register_profile(
-        "default", derandomize=True, max_examples=15, deadline=None, suppress_health_check=slow, print_blob=True
+        "default", derandomize=True, max_examples=10, deadline=None, suppress_health_check=slow, print_blob=True
     )
     settings.register_profile(
         "deep", derandomize=False, max_examples=1000, deadline=None, suppress_health_check=slow, print_blob=True
