@@ -16,7 +16,7 @@ from schemas.warehouse.errors import WarehouseError
 from tests.schemas.test_warehouse import make_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from clickhouse_connect.driver.client import Client
 
@@ -40,13 +40,18 @@ def failing_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def open_beside(engine_url: str, warehouse: Warehouse) -> Client:
+@pytest.fixture
+async def beside(engine_url: str, warehouse: Warehouse) -> AsyncIterator[Client]:
     """A handle of the engine that goes past our door, as its own merges do."""
     (row,) = (await warehouse.query(DATABASE)).to_pylist()
-    return connect(engine_url, row["name"])
+    client = connect(engine_url, row["name"])
+    yield client
+    client.close()
 
 
-async def insert_two(warehouse: Warehouse) -> None:
+@pytest.fixture(autouse=True)
+async def two_parts(warehouse: Warehouse) -> None:
+    """Three rows in two parts that may be merged."""
     await warehouse.command("SYSTEM STOP MERGES events")
     await warehouse.insert("events", make_events([(0, 1, 0), (0, 2, 0)]))
     await warehouse.insert("events", make_events([(0, 3, 0)]))
@@ -55,25 +60,20 @@ async def insert_two(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("size", [EMPTY, CUT])
 async def test_an_insert_that_the_disk_did_not_take_fails_and_may_be_done_again(
-    engine_url: str, warehouse: Warehouse, size: int
+    warehouse: Warehouse, size: int
 ) -> None:
-    await insert_two(warehouse)
-    beside = await open_beside(engine_url, warehouse)
     rows = "INSERT INTO events (site_id, local_date, _offset) SELECT 1, '2026-11-21', 4"
     with failing_disk(size), pytest.raises(WarehouseError, match="writes to the disk failed"):
         await warehouse.command(rows)
     assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
     await warehouse.command(rows)
     assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 4, "sum": 10}]
-    beside.close()
 
 
 @pytest.mark.parametrize("size", [EMPTY, CUT])
 async def test_a_merge_that_the_disk_did_not_take_is_taken_back(
-    engine_url: str, warehouse: Warehouse, size: int
+    warehouse: Warehouse, beside: Client, size: int
 ) -> None:
-    await insert_two(warehouse)
-    beside = await open_beside(engine_url, warehouse)
     with failing_disk(size):
         beside.command("OPTIMIZE TABLE events FINAL")
     with pytest.raises(WarehouseError, match="writes to the disk failed"):
@@ -83,36 +83,26 @@ async def test_a_merge_that_the_disk_did_not_take_is_taken_back(
     await warehouse.check_disk()
     beside.command("OPTIMIZE TABLE events FINAL")
     assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
-    beside.close()
 
 
 async def test_a_question_that_meets_a_broken_part_has_it_mended_and_is_answered(
-    engine_url: str, warehouse: Warehouse
+    warehouse: Warehouse, beside: Client
 ) -> None:
-    await insert_two(warehouse)
-    beside = await open_beside(engine_url, warehouse)
     with failing_disk(EMPTY):
         beside.command("OPTIMIZE TABLE events FINAL")
     assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
     await warehouse.check_disk()
-    beside.close()
 
 
-async def test_a_table_that_an_attempt_left_out_is_taken_back_by_the_next(
-    engine_url: str, warehouse: Warehouse
-) -> None:
-    await insert_two(warehouse)
-    beside = await open_beside(engine_url, warehouse)
+async def test_a_table_that_an_attempt_left_out_is_taken_back_by_the_next(warehouse: Warehouse, beside: Client) -> None:
     beside.command("DETACH TABLE events")
     embedded.reload_tables(beside)
     assert (await warehouse.query(COUNT)).to_pylist() == [{"n": 3, "sum": 6}]
-    beside.close()
 
 
 async def test_nothing_is_written_and_nothing_lost_where_the_disk_has_no_room_left(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await insert_two(warehouse)
     with monkeypatch.context() as patch:
         patch.setattr(room, "KEPT_FREE", 1 << 60)
         for write in (warehouse.insert("events", make_events([(0, 4, 0)])), warehouse.command("SYSTEM FLUSH LOGS")):
@@ -135,11 +125,9 @@ async def test_the_engine_itself_keeps_room_and_old_parts(warehouse: Warehouse) 
 
 
 async def test_questions_and_inserts_beside_the_mending_lose_and_double_nothing(
-    engine_url: str, warehouse: Warehouse
+    warehouse: Warehouse, beside: Client
 ) -> None:
     """Every insert that is told as done is there once; every answer is of a moment between two inserts."""
-    await insert_two(warehouse)
-    beside = await open_beside(engine_url, warehouse)
     stop = asyncio.Event()
 
     async def reload_on_and_on() -> None:
@@ -165,4 +153,3 @@ async def test_questions_and_inserts_beside_the_mending_lose_and_double_nothing(
     assert counts == sorted(counts)
     assert done > 3
     assert (await warehouse.query(COUNT)).to_pylist()[0]["n"] == done
-    beside.close()
