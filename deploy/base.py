@@ -11,7 +11,6 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from sqlalchemy import text
 
 from deploy.clock import read_clock
-from deploy.private import prepare_data_folder
 from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from ingest.sites import Sites
@@ -62,7 +61,6 @@ class Base:
 async def open_base(settings: Settings) -> AsyncIterator[Base]:
     """Open and migrate; raise what the part says when one cannot be had, after closing those before it."""
     async with AsyncExitStack() as stack:
-        prepare_data_folder(settings.data)
         control = open_control(settings.control)
         stack.push_async_callback(control.dispose)
         await migrate_control(control)

@@ -28,8 +28,7 @@ PREFIX = "run-"
 @contextmanager
 def working_in_private_folder(data: Path) -> Iterator[None]:
     """Work in a new empty folder inside `data` until the block ends, temporary files too."""
-    with telling_of(data):
-        data.mkdir(parents=True, exist_ok=True)
+    prepare_data_folder(data)
     before = tempfile.tempdir
     with contextlib.ExitStack() as stack:
         with locked(data, fcntl.LOCK_EX):  # nobody sweeps between the making of a folder and its lock
