@@ -11,6 +11,15 @@ down_revision = None
 
 def upgrade() -> None:
     """Apply."""
+    make_facts()
+    make_projects()
+    make_keys()
+    make_sites()
+    make_stream_tokens()
+
+
+def make_facts() -> None:
+    """What belongs to the installation: facts, logs, salts."""
     op.create_table(
         "facts",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -26,20 +35,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("identity"),
     )
     op.create_table(
-        "organisations",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("plan", sa.String(length=20), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_table(
         "salts",
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
         sa.Column("backfill", sa.Boolean(), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("day"),
+    )
+
+
+def make_projects() -> None:
+    """Organisations and their projects."""
+    op.create_table(
+        "organisations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("plan", sa.String(length=20), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "projects",
@@ -56,6 +69,9 @@ def upgrade() -> None:
     with op.batch_alter_table("projects", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_projects_organisation_id"), ["organisation_id"], unique=False)
 
+
+def make_keys() -> None:
+    """Keys of the query API and of ingestion."""
     op.create_table(
         "keys",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -84,6 +100,9 @@ def upgrade() -> None:
     with op.batch_alter_table("keys", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_keys_project_id"), ["project_id"], unique=False)
 
+
+def make_sites() -> None:
+    """What is measured."""
     op.create_table(
         "sites",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -110,6 +129,9 @@ def upgrade() -> None:
     with op.batch_alter_table("sites", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sites_project_id"), ["project_id"], unique=False)
 
+
+def make_stream_tokens() -> None:
+    """What opens a stream for a short time."""
     op.create_table(
         "stream_tokens",
         sa.Column("digest", sa.String(length=64), nullable=False),
