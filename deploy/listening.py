@@ -1,6 +1,6 @@
 """Takes connections: all that wait, each time round the loop.
 
-uvloop takes one a round (libuv since 1.45, pull request 3696): with 500 busy connections a round takes 30 ms, and a
+uvloop takes one a round (libuv, pull request 3696): with 500 busy connections a round takes 30 ms, and a
 visitor who came then waited for seconds (measured 2026-11-21: p99 1.5 s with 512 connections, 0.1 s this way).
 """
 
