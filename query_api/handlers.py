@@ -13,6 +13,7 @@ from query_api.deps import ADMISSION, CACHE, CALLER, DEPS
 from query_api.formats import choose_format, to_body
 from query_api.guard import parse
 from query_api.ledger import read_ledger
+from query_api.openapi_parts import PAGING
 from query_api.question import Answer
 from query_api.reports import answer
 from query_api.site_pages import SITE_COLUMNS, parse_page, to_site_row
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from query_api.question import Format, Question, Report
     from schemas.completeness import Completeness
 
+LONGEST_LINK = 4096  # with more, proxies with their usual settings refuse the answer
+TOTAL, LINK = PAGING
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -108,7 +111,18 @@ def respond(request: web.Request, asked: Format | None, answered: Answer) -> web
     """The answer in the format that the request asks for, by parameter or by header."""
     format_ = choose_format(asked, request.headers.get("Accept", ""))
     content_type, body = to_body(answered, format_)
-    return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept", **NO_STORE})
+    headers = {"Content-Type": content_type, "Vary": "Accept", **NO_STORE, **to_paging(request.path, answered, format_)}
+    return web.Response(body=body, headers=headers)
+
+
+def to_paging(path: str, answered: Answer, format_: Format) -> dict[str, str]:
+    """What a file cannot say in a `meta`: how many rows there are in all, and where the next ones are (RFC 8288)."""
+    cursor, total = answered.meta.get("cursor"), answered.meta.get("total")
+    if format_ == "json" or total is None:
+        return {}
+    link = f'<{path}?cursor={cursor}&format={format_}>; rel="next"'
+    has_link = cursor is not None and len(link) <= LONGEST_LINK
+    return {TOTAL: str(total)} | ({LINK: link} if has_link else {})
 
 
 def with_completeness(answered: Answer, completeness: Completeness) -> Answer:

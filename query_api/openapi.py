@@ -12,6 +12,7 @@ from query_api.endpoints import ENDPOINTS
 from query_api.openapi_collecting import COLLECTING, COLLECTING_MODELS
 from query_api.openapi_parts import (
     HEADERS,
+    PAGING,
     QUOTA,
     SECURITY,
     SECURITY_SCHEMES,
@@ -96,6 +97,8 @@ def to_success(endpoint: Endpoint) -> Json:
     names = ["X-Request-Id"]
     if endpoint.opens != "anybody":
         names += QUOTA
+    if "format" in endpoint.report.parameters:
+        names += PAGING
     headers = {name: refer("headers", name) for name in names}
     return {
         "description": endpoint.summary,

@@ -29,11 +29,18 @@ SECURITY: dict[str, list[object]] = {
 }
 
 QUOTA = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+PAGING = ("X-Total-Count", "Link")
 HEADERS: Json = {
     "X-Request-Id": {"description": "Finds the request in the server's log", "schema": {"type": "string"}},
     QUOTA[0]: {"description": "Requests of the key's tightest window", "schema": {"type": "integer"}},
     QUOTA[1]: {"description": "Requests that are left in it", "schema": {"type": "integer"}},
     QUOTA[2]: {"description": "When there is more, epoch seconds", "schema": {"type": "integer"}},
+    PAGING[0]: {"description": "Of a list as a file: rows on all pages", "schema": {"type": "integer"}},
+    PAGING[1]: {
+        "description": 'Of a list as a file: the next page as `<…>; rel="next"`. None on the last page, nor where the '
+        "question is so long that it would not fit into a header: `meta.cursor` of the JSON answer has it",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {"description": "Seconds until it is worth trying again", "schema": {"type": "integer"}},
 }
 ERRORS = {
