@@ -51,7 +51,7 @@ class Sizes:
 
     lines: int = 50_000
     bytes: int = 32 * 1024**2
-    burst: int = 8
+    burst: int = 40
     refill: int = 250
     months: int = 4
     wide_age: int = 5_000
