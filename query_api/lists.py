@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EVENT_LISTS = frozenset({"pages", "events"})
 # The sums that a list's own figures are made of; what is not named is not computed.
 VISITORS_AND_VIEWS = ("visitors", "pageviews")
+FIGURES = (*VISITORS_AND_VIEWS, "events", "sessions", "duration", "entered", "bounces")
 SUMS = {
     "referrers": (*VISITORS_AND_VIEWS, "entered", "bounces"),
     "events": ("visitors", "events"),
@@ -39,8 +40,9 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
     again; without `throwIf` it has the first value's place.
     """
     if not dimensions:
-        slots = {"values": "", "dimensions": "", "number": "", "groups": "", "groups_of_site": plan.group_by()}
-        return fill("breakdown", visits=plan.visits(), **slots)
+        return plan.over_sites(
+            fill("figures", visits=plan.visits(), number="", groups_of_site=plan.group_by()), FIGURES
+        )
     columns = [DIMENSIONS[name].column for name in dimensions]
     values = [f"{plan.values(column)} AS values{place}" for place, column in enumerate(columns)]
     number, rest, texts = "0", "s0", list[str]()
@@ -52,15 +54,9 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
         size = f"greatest(length(values{place}), 1)"
         texts.insert(0, f"values{place}[{rest} % {size} + 1] AS d{place}")
         rest = f"intDiv({rest}, {size})"
-    return fill(
-        "breakdown",
-        values=f"WITH {', '.join(values)}",
-        dimensions=to_list(texts),
-        number="s0, ",
-        groups_of_site=plan.group_by("s0"),
-        visits=plan.visits([number], order=POSITION),
-        groups="GROUP BY s0 HAVING visitors > 0",
-    )
+    visits = plan.visits([number], order=POSITION)
+    figures = fill("figures", visits=visits, number="s0, ", groups_of_site=plan.group_by("s0"))
+    return fill("breakdown", values=f"WITH {', '.join(values)}", dimensions=to_list(texts), figures=figures)
 
 
 def _of_events(plan: Plan, dimensions: Sequence[str]) -> str:

@@ -72,7 +72,6 @@ class Plan:
             "visits",
             sessions=self._sessions(of_session, of_records, order),
             conditions=to_session_condition(self.conditions, self.bindings),
-            holds=to_holds(self.conditions),
             entered=to_entered(self.conditions, self.bindings),
         )
 
@@ -94,6 +93,7 @@ class Plan:
                 (OF_SESSION if name in first else OF_RECORDS).format(name=name, day=f"day_{name}") for name in read
             ),
             names=to_more(list(read)),
+            holds=to_holds(self.conditions),
             scope=self._scope(),
         )
 
@@ -128,6 +128,15 @@ class Plan:
         """Groups within which visitors may be counted: those of different sites are different visitors."""
         several = ("site_id",) if len(self.question.sites) > 1 else ()
         return f"GROUP BY {', '.join((*keys, *several))}" if keys or several else ""
+
+    def over_sites(self, figures: str, names: Sequence[str], *keys: str) -> str:
+        """Figures by `keys` and by what `group_by` adds to them, summed over sites."""
+        if len(self.question.sites) == 1:
+            return figures
+        columns = ", ".join([*keys, *(f"sum({name}) AS {name}" for name in names)])
+        return fill(
+            "over_sites", of_sites=figures, figures=columns, groups=f"GROUP BY {', '.join(keys)}" if keys else ""
+        )
 
     def values(self, column: str) -> str:
         """All values of a text column in the days that the range touches, as an array in the order of their bytes."""

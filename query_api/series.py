@@ -27,7 +27,8 @@ async def read_series(asking: Asking, range_: Range) -> list[dict[str, Value]]:
         return []
     plan = asking.plan(range_)
     slots = {"edges": plan.bindings.bind(edges, "Array(Int64)"), "groups_of_site": plan.group_by("start")}
-    rows = await asking.read(fill("timeseries", visits=plan.visits(), **slots), plan)
+    series = fill("timeseries", visits=plan.visits(), **slots)
+    rows = await asking.read(plan.over_sites(series, ("visitors", "pageviews", "sessions"), "start"), plan)
     found = {row.sums["start"]: row.sums for row in rows}
     measures = asking.question.report.measures
     return [{name: found[edge][name] if edge in found else 0 for name in measures} for edge in edges]

@@ -1,5 +1,5 @@
--- Figures of sessions and of their kept events in the range, by attributes of the session or for all of them.
--- Every figure is a sum over sites; visitors of different sites are different.
+-- Figures by attributes of the session, whose values a number stands for. Every figure is a sum over sites; visitors of
+-- different sites are different.
 $values
 SELECT
     $dimensions
@@ -12,19 +12,7 @@ SELECT
     sum(bounces) AS bounces
 FROM
 (
-    SELECT
-        $number
-        uniqExactIf(visitor_id, kept > 0) AS visitors,
-        sum(intDiv(kept, 1048576)) AS pageviews,
-        sum(kept % 1048576) AS events,
-        countIf(begins) AS sessions,
-        sumIf(time_spent, begins) AS duration,
-        countIf(enters) AS entered,
-        countIf(enters AND is_bounce) AS bounces
-    FROM
-    (
-        $visits
-    )
-    $groups_of_site
+    $figures
 )
-$groups
+GROUP BY s0
+HAVING visitors > 0
