@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import math
-import random
 import statistics
 import time
 from ipaddress import IPv4Address
@@ -30,13 +30,13 @@ class Probe:
     def __init__(self, session: aiohttp.ClientSession, site_key: str, key: str) -> None:
         self._session = session
         self._headers = {"X-Site-Key": site_key, "Content-Type": "application/json", "User-Agent": AGENT}
-        self._dice = random.Random(1)
+        self._visitors = itertools.count()
         self._key = {"Authorization": f"Bearer {key}"}
 
     async def send(self, paths: list[str]) -> None:
         """Send the page views of one of many visitors; return when they are acknowledged."""
         body = orjson.dumps([{"url": f"https://bench.example{path}"} for path in paths])
-        address = str(FIRST_ADDRESS + self._dice.randrange(VISITORS))
+        address = str(FIRST_ADDRESS + next(self._visitors) % VISITORS)
         headers = {**self._headers, "X-Forwarded-For": address}
         async with self._session.post("/v1/events", data=body, headers=headers) as response:
             if response.status != 202:
