@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ingest.address import parse_address, to_client
+from ingest.address import read_client
 from ingest.refused import Reason, RefusedError
 from schemas.event import PAGEVIEW
 
@@ -182,10 +182,10 @@ def _to_milliseconds(value: object) -> int | None:
 
 def read_ip(value: object) -> Client:
     """The client whose address it is."""
-    address = parse_address(value) if isinstance(value, str) else None
-    if address is None:
+    client = read_client(value) if isinstance(value, str) else None
+    if client is None:
         raise RefusedError(Reason.BAD_IP)
-    return to_client(address)
+    return client
 
 
 _read_attempt = _number_reader(Reason.BAD_ATTEMPT, 1, MAX_ATTEMPT)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import from_regex, ip_addresses, text
 from structlog.testing import capture_logs
 
-from ingest.address import NOBODY, Addresses, Client, parse_address
+from ingest.address import NOBODY, Addresses, Client, parse_address, read_client, to_client
 
 TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48"))
 
@@ -55,6 +57,16 @@ def test_a_peer_without_address_is_nobody() -> None:
 def test_what_is_no_address(text: str) -> None:
     address = parse_address(text)
     assert address is None or text == "[::1"
+
+
+@given(
+    ip_addresses().map(str)
+    | from_regex(r"[ 0-9]{1,4}(\.[0-9]{1,3}){3}(:80|\x00|%a| )?", fullmatch=True)
+    | text(alphabet="01259.:[]%a \ud800", max_size=20)
+)
+def test_the_short_way_to_a_client_finds_the_same(text: str) -> None:
+    address = parse_address(text)
+    assert read_client(text) == (None if address is None else to_client(address))
 
 
 def test_an_untrusted_private_forwarder_is_told_once() -> None:
