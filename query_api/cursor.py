@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from query_api.question import Report, Value
 
 MAX_LENGTH = 64 * 1024
+MAX_UNPACKED = 16 * MAX_LENGTH
 DIGEST_BYTES = 9
 # What may be said anew beside a cursor.
 BESIDE_CURSOR = frozenset({"cursor", "limit", "format"})
@@ -37,8 +39,8 @@ class Cursor:
     after: tuple[str | int, ...]
 
     def to_text(self) -> str:
-        """URL-safe text."""
-        data = orjson.dumps([self.report, self.query, self.asked, self.after])
+        """URL-safe text, packed: a question names every site, and the link to a next page must fit into a header."""
+        data = zlib.compress(orjson.dumps([self.report, self.query, self.asked, self.after]), 9)
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
@@ -48,17 +50,26 @@ def read_cursor(text: str, report: Report) -> Cursor:
         message = "is too long"
         raise ValueError(message)
     try:
-        data = orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        data = orjson.loads(_unpack(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)))
         name, query, asked, after = data
         pairs = tuple((str(key), str(value)) for key, value in query)
         cursor = Cursor(str(name), pairs, str(asked), _to_after(after, report))
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, binascii.Error, zlib.error) as error:
         message = "is not one that this endpoint gave"
         raise ValueError(message) from error
     if cursor.report != report.name:
         message = f"is one of /v1/{cursor.report}"
         raise ValueError(message)
     return cursor
+
+
+def _unpack(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    unpacked = unpacker.decompress(data, MAX_UNPACKED)
+    if not unpacker.eof:
+        message = "is cut, or unpacks to too much"
+        raise ValueError(message)
+    return unpacked
 
 
 def _to_after(values: list[object], report: Report) -> tuple[str | int, ...]:

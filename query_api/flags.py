@@ -69,7 +69,7 @@ def to_session_condition(conditions: Conditions, bindings: Bindings) -> str:
 
 
 def to_holds(conditions: Conditions) -> str:
-    """SQL over visits.sql: the session holds a kept event; any does where no condition keeps events."""
+    """SQL in sessions.sql: the session holds a kept event; any does where no condition keeps events."""
     return "arrayExists(flag -> bitTest(flag, 3), flags)" if conditions.event else TRUE
 
 

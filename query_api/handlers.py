@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from query_api.question import Format, Question, Report
     from schemas.completeness import Completeness
 
-LONGEST_LINK = 4096  # with more, proxies with their usual settings refuse the answer
+LONGEST_LINK = 3000  # proxies with their usual settings refuse an answer with more than 4 KiB of headers in all
 TOTAL, LINK = PAGING
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -76,7 +76,8 @@ async def answer_sites(request: web.Request, _report: Report) -> web.Response:
     page = parse_page(list(request.query.items()))
     sites = request[CALLER].sites
     rows = [to_site_row(site) for site in page.cut(sites)]
-    return respond(request, page.format, Answer(SITE_COLUMNS, rows, page.to_meta(len(sites))))
+    answered = Answer(SITE_COLUMNS, rows, page.to_meta(len(sites)))
+    return respond(request, page.format, answered, page.to_following(len(sites)))
 
 
 async def answer_stream_token(request: web.Request, _report: Report) -> web.Response:
@@ -107,22 +108,26 @@ async def ask_cached(request: web.Request, question: Question) -> Answer:
     return answered
 
 
-def respond(request: web.Request, asked: Format | None, answered: Answer) -> web.Response:
-    """The answer in the format that the request asks for, by parameter or by header."""
+def respond(request: web.Request, asked: Format | None, answered: Answer, following: str = "") -> web.Response:
+    """The answer in the format that the request asks for, by parameter or by header.
+
+    `following` is the query of the next page where it is no cursor.
+    """
     format_ = choose_format(asked, request.headers.get("Accept", ""))
     content_type, body = to_body(answered, format_)
-    headers = {"Content-Type": content_type, "Vary": "Accept", **NO_STORE, **to_paging(request.path, answered, format_)}
-    return web.Response(body=body, headers=headers)
+    if cursor := answered.meta.get("cursor"):
+        following = f"cursor={cursor}"
+    paging = {} if format_ == "json" else to_paging(answered, format_, following)
+    return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept", **NO_STORE, **paging})
 
 
-def to_paging(path: str, answered: Answer, format_: Format) -> dict[str, str]:
+def to_paging(answered: Answer, format_: Format, following: str) -> dict[str, str]:
     """What a file cannot say in a `meta`: how many rows there are in all, and where the next ones are (RFC 8288)."""
-    cursor, total = answered.meta.get("cursor"), answered.meta.get("total")
-    if format_ == "json" or total is None:
+    if answered.meta.get("total") is None:
         return {}
-    link = f'<{path}?cursor={cursor}&format={format_}>; rel="next"'
-    has_link = cursor is not None and len(link) <= LONGEST_LINK
-    return {TOTAL: str(total)} | ({LINK: link} if has_link else {})
+    link = f'<?{following}&format={format_}>; rel="next"'
+    has_link = following and len(link) <= LONGEST_LINK
+    return {TOTAL: str(answered.meta["total"])} | ({LINK: link} if has_link else {})
 
 
 def with_completeness(answered: Answer, completeness: Completeness) -> Answer:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from query_api.question import Range
 
 EVENT_LISTS = frozenset({"pages", "events"})
-# The sums that a list's own figures are made of; what is not named is not computed.
 VISITORS_AND_VIEWS = ("visitors", "pageviews")
-FIGURES = (*VISITORS_AND_VIEWS, "events", "sessions", "duration", "entered", "bounces")
+FIGURES = (*VISITORS_AND_VIEWS, "events", "sessions", "duration", "entered", "bounces")  # all that figures.sql gives
+# The sums that a list's own figures are made of; what is not named is not computed.
 SUMS = {
     "referrers": (*VISITORS_AND_VIEWS, "entered", "bounces"),
     "events": ("visitors", "events"),

@@ -35,10 +35,10 @@ HEADERS: Json = {
     QUOTA[0]: {"description": "Requests of the key's tightest window", "schema": {"type": "integer"}},
     QUOTA[1]: {"description": "Requests that are left in it", "schema": {"type": "integer"}},
     QUOTA[2]: {"description": "When there is more, epoch seconds", "schema": {"type": "integer"}},
-    PAGING[0]: {"description": "Of a list as a file: rows on all pages", "schema": {"type": "integer"}},
+    PAGING[0]: {"description": "Of a file: rows there are, on all pages", "schema": {"type": "integer"}},
     PAGING[1]: {
-        "description": 'Of a list as a file: the next page as `<…>; rel="next"`. None on the last page, nor where the '
-        "question is so long that it would not fit into a header: `meta.cursor` of the JSON answer has it",
+        "description": 'Of a file that goes on: the next page as `<?…>; rel="next"`, to be resolved against the URL '
+        "that was asked. Missing where it would have more than 3000 characters: then the JSON answer has `meta.cursor`",
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds until it is worth trying again", "schema": {"type": "integer"}},

@@ -41,6 +41,10 @@ class Page:
         pages = -(-total // self.per_page)
         return {"page": self.number, "per_page": self.per_page, "total": total, "pages": pages}
 
+    def to_following(self, total: int) -> str:
+        """The query of the next page; empty after the last."""
+        return f"page={self.number + 1}&per_page={self.per_page}" if self.number * self.per_page < total else ""
+
 
 def parse_page(query: Sequence[tuple[str, str]]) -> Page:
     """Read the parameters; BadRequestError names every problem."""

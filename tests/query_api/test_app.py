@@ -189,29 +189,6 @@ async def test_the_same_rows_come_as_a_file(api: Api, tenant: Tenant) -> None:
         assert pq.read_table(io.BytesIO(parquet.body)).num_rows == len(rows)
 
 
-async def test_a_file_says_where_its_next_page_is(api: Api, tenant: Tenant) -> None:
-    for number, path in enumerate(("/a", "/b", "/ü,c"), start=1):
-        await insert_view(api.parts.warehouse, tenant.site.live.id, number, number, pathname=path)
-    whole = (await api.get(f"/v1/pages?{TODAY}&format=ndjson", tenant.live)).body
-    url, pages = f"/v1/pages?{TODAY}&limit=1&format=ndjson", []
-    while url:
-        answer = await api.get(url, tenant.live)
-        assert answer.headers["X-Total-Count"] == "3"
-        pages.append(answer.body)
-        url = answer.headers.get("Link", "").removeprefix("<").removesuffix('>; rel="next"')
-    assert pages == whole.splitlines(keepends=True)
-
-
-async def test_a_next_page_that_fits_into_no_header_is_left_to_the_json(api: Api, tenant: Tenant) -> None:
-    for number, path in enumerate(("/a", "/b"), start=1):
-        await insert_view(api.parts.warehouse, tenant.site.live.id, number, number, pathname=path)
-    url = f"/v1/pages?{TODAY}&limit=1&filters={';'.join(['pathname!=' + 'x' * 1500] * 3)}"
-    answer = await api.get(url + "&format=csv", tenant.live)
-    assert "Link" not in answer.headers
-    assert answer.headers["X-Total-Count"] == "2"
-    assert b'"cursor":"' in (await api.get(url, tenant.live)).body
-
-
 async def test_what_is_not_there_is_told_in_the_same_shape(api: Api) -> None:
     for method, path, status, code in (
         ("GET", "/v1/nothing", 404, "NOT_FOUND"),

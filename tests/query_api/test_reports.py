@@ -219,6 +219,16 @@ async def test_buckets_add_up_and_empty_ones_are_zero(warehouse: Warehouse) -> N
     assert answered.rows[0]["start"] == "2026-03-10T00:00:00Z"
 
 
+async def test_one_site_of_two_is_a_part_of_both(warehouse: Warehouse) -> None:
+    await insert(warehouse, make_event(), make_event(site_id=2), make_event(at=60, site_id=2))
+    for report in ("stats", "timeseries", "referrers"):
+        found = {}
+        for name, sites in {"first": ["1"], "second": ["2"], "both": ["1", "2"]}.items():
+            rows = (await ask(warehouse, report, [("site", site) for site in sites])).rows
+            found[name] = [[row[name] for row in rows if row["visitors"]] for name in ("visitors", "pageviews")]
+        assert found == {"first": [[1], [1]], "second": [[1], [2]], "both": [[2], [3]]}
+
+
 async def test_a_visitor_is_here_once_where_the_latest_view_was(warehouse: Warehouse) -> None:
     await insert(
         warehouse,
