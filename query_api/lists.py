@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from query_api.dimensions import ANY, DIMENSIONS
-from query_api.planner import POSITION, fill, to_list
+from query_api.planner import POSITION, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +54,16 @@ def breakdown(plan: Plan, dimensions: Sequence[str]) -> str:
         size = f"greatest(length(values{place}), 1)"
         texts.insert(0, f"values{place}[{rest} % {size} + 1] AS d{place}")
         rest = f"intDiv({rest}, {size})"
-    visits = plan.visits([number], order=POSITION)
-    figures = fill("figures", visits=visits, number="s0, ", groups_of_site=plan.group_by("s0"))
-    return fill("breakdown", values=f"WITH {', '.join(values)}", dimensions=to_list(texts), figures=figures)
+    figures = fill(
+        "figures", visits=plan.visits([number], order=POSITION), number="s0, ", groups_of_site=plan.group_by("s0")
+    )
+    return fill(
+        "breakdown",
+        values=f"WITH {', '.join(values)}",
+        dimensions=", ".join(texts),
+        names=", ".join(FIGURES),
+        figures=plan.over_sites(figures, FIGURES, "s0"),
+    )
 
 
 def _of_events(plan: Plan, dimensions: Sequence[str]) -> str:

@@ -164,8 +164,3 @@ class Plan:
 def to_more(columns: Sequence[str]) -> str:
     """Further columns of a SELECT."""
     return "".join(f",\n    {column}" for column in columns)
-
-
-def to_list(names: Sequence[str]) -> str:
-    """Columns that others follow in a SELECT or GROUP BY."""
-    return "".join(f"{name}, " for name in names)
