@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
     from schemas.event import BlockHeaders
@@ -20,6 +21,10 @@ DEAD = 65535
 
 class LogUnavailableError(Exception):
     """The log cannot take a block now (disk budget, full disk, broker gone); say 503 and come back later."""
+
+
+class ShareLostError(Exception):
+    """The partitions of a share belong to somebody else by now; nothing more may be written for them."""
 
 
 class LogDamagedError(Exception):
@@ -42,6 +47,40 @@ class Bounds:
 
     begin: int
     end: int
+
+
+class Share(Protocol):
+    """Partitions of a log that one consumer has for now; no other has any of them, as far as the log can tell."""
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Which, in ascending order; may be none."""
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when others wait for the partitions: finish what is under way, commit, release."""
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Remember how far the partitions have been consumed, if they are still this consumer's.
+
+        Raise ShareLostError if they are not, LogUnavailableError if that cannot be told now.
+        """
+
+    def release(self) -> None:
+        """Everything under way has ended; others may have the partitions. Call it once, also after ShareLostError."""
+
+
+class Group(Protocol):
+    """Membership of one consumer in the group that consumes a log."""
+
+    async def next_share(self) -> Share:
+        """Wait until partitions (or none) are given to this consumer; the share before must have been released.
+
+        Raise LogUnavailableError.
+        """
+
+    async def leave(self) -> None:
+        """Let the others know; a share that was not released is theirs soon."""
 
 
 class EventLog(Protocol):
@@ -73,8 +112,11 @@ class EventLog(Protocol):
     async def bounds(self, partition: int) -> Bounds:
         """Where the partition begins and ends now."""
 
+    async def join(self, member: str) -> Group:
+        """Join those who consume the log; `member` is this consumer's own name, the same after a restart."""
+
     async def commit(self, positions: Mapping[int, int]) -> None:
-        """Remember how far each partition has been consumed (the next position to read)."""
+        """Remember how far each partition has been consumed (the next position to read); only while nobody consumes."""
 
     async def committed(self) -> Mapping[int, int]:
         """What `commit` last remembered, for every partition; 0 where it never did."""

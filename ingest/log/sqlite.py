@@ -28,6 +28,42 @@ COMMIT = "UPDATE partitions SET committed = ? WHERE partition = ?"
 TRIM = "UPDATE partitions SET trimmed = max(trimmed, ?) WHERE partition = ?"
 
 
+class SqliteShare:
+    """Every partition of an embedded log; nobody else ever waits for one."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self.partitions = tuple(range(log.partitions))
+        self.ended = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Remember how far the partitions have been consumed; durable when it returns."""
+        await self._log.commit(positions)
+
+    def release(self) -> None:
+        """Nothing is under way any more."""
+        self.released.set()
+
+
+class SqliteGroup:
+    """A group of one."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self._share: SqliteShare | None = None
+
+    async def next_share(self) -> SqliteShare:
+        """Everything, again after each release."""
+        if self._share is not None:
+            await self._share.released.wait()
+        self._share = SqliteShare(self._log)
+        return self._share
+
+    async def leave(self) -> None:
+        """There is nobody to tell."""
+
+
 class SqliteLog:
     """`EventLog` on one file. Several processes may append to it; one consumes."""
 
@@ -92,6 +128,11 @@ class SqliteLog:
         self._refuse_unknown(partition)
         state = (await self._reader.states())[partition]
         return Bounds(state.start, state.end)
+
+    async def join(self, member: str) -> SqliteGroup:
+        """Give everything to this one consumer: an embedded log has no other."""
+        del member
+        return SqliteGroup(self)
 
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Remember how far each partition has been consumed; durable when it returns."""

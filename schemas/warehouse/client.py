@@ -21,9 +21,11 @@ from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, Warehou
 from schemas.warehouse.room import refuse_full_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from clickhouse_connect.driver.client import Client
+
+    from schemas.warehouse.fence import Fence
 
 T = TypeVar("T")
 WATCH = DiskWatch()  # for the whole process, since the engine counts so
@@ -87,11 +89,14 @@ class Warehouse:
         settings = (limits or Limits()).to_settings()
         return await self._read(lambda client: client.query_arrow(sql, dict(parameters or {}), settings=settings))
 
-    async def insert(self, table: str, rows: pa.Table) -> None:
+    async def insert(self, table: str, rows: pa.Table, fence: Fence | None = None) -> None:
         """Insert all rows as one block; raise WarehouseError unless the engine says it wrote exactly as many.
 
-        At most `BLOCK_ROWS` rows and of one warehouse partition, else a crash may leave a part of them.
+        At most `BLOCK_ROWS` rows and of one warehouse partition, else a crash may leave a part of them. With a `fence`
+        a server refuses them (WarehouseFencedError) once somebody else has taken over; the embedded engine has only
+        one process and looks at none.
         """
+        del fence
         if not rows.num_rows:
             return
         if rows.num_rows > BLOCK_ROWS:
@@ -102,6 +107,9 @@ class Warehouse:
         if written != rows.num_rows:
             message = f"{table}: sent {rows.num_rows} rows, {written} were written"
             raise WarehouseError(message)
+
+    async def stop_inserts(self, owners: Sequence[str]) -> None:
+        """Return when no fenced insert of these owners runs any more; those that did were killed or have finished."""
 
     async def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """Run a statement that answers nothing (DDL, ALTER, OPTIMIZE)."""

@@ -17,3 +17,7 @@ class WarehouseDiskError(WarehouseError):
 
 class WarehouseMovedError(WarehouseError):
     """A query saw two states of the data and stopped itself (throwIf): ask again."""
+
+
+class WarehouseFencedError(WarehouseError):
+    """An insert was refused, wholly: somebody else has taken over a log partition of it (see `Fence`)."""

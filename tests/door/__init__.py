@@ -1,0 +1,1 @@
+"""A small HTTP door over the embedded engine that speaks enough of ClickHouse's HTTP interface."""
