@@ -82,6 +82,11 @@ class Warehouse:
             for _ in range(size):
                 self._clients.put(_pinned(connect(url, database)))
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it, so that inserts need a fence: a server, not the embedded engine."""
+        return False
+
     async def query(
         self, sql: str, parameters: Mapping[str, object] | None = None, limits: Limits | None = None
     ) -> pa.Table:

@@ -21,3 +21,12 @@ class WarehouseMovedError(WarehouseError):
 
 class WarehouseFencedError(WarehouseError):
     """An insert was refused, wholly: somebody else has taken over a log partition of it (see `Fence`)."""
+
+
+class WarehouseUnknownError(WarehouseError):
+    """The answer to a write was lost: it may have landed, may still run, may even begin later."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same write may be tried again: it certainly left nothing, and nobody else has taken over."""
+    return isinstance(error, WarehouseError) and not isinstance(error, WarehouseFencedError | WarehouseUnknownError)
