@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from schemas.control.connect import migrate_control, open_control
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
+from tests.door.fixtures import door  # noqa: F401 - a fixture
 from tests.exactly.profiles import register_profiles
 
 if TYPE_CHECKING:
@@ -23,20 +26,36 @@ register_profiles()
 
 
 @pytest.fixture(scope="session")
-def engine_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of the one embedded engine of this process."""
     return f"chdb:///{tmp_path_factory.mktemp('engine')}"
 
 
-@pytest.fixture
-async def warehouse(engine_url: str) -> AsyncIterator[Warehouse]:
-    """A migrated, empty warehouse in a database of its own."""
-    database = f"test_{next(numbers)}"
-    warehouse = Warehouse(engine_url, size=2, database=database)
+@pytest.fixture(scope="session")
+def engine_url(request: pytest.FixtureRequest) -> str:
+    """URL of the warehouse that the run is for: PULSE_TEST_CLICKHOUSE_URL (`door` starts one), else embedded."""
+    url = os.environ.get("PULSE_TEST_CLICKHOUSE_URL", "")
+    if url == "door":
+        return str(request.getfixturevalue("door").url)
+    return url or str(request.getfixturevalue("embedded_url"))
+
+
+@asynccontextmanager
+async def open_empty(url: str) -> AsyncIterator[Warehouse]:
+    """A migrated, empty warehouse in a database of its own, which goes with it."""
+    database = f"test_{os.getpid()}_{next(numbers)}"
+    warehouse = Warehouse(url, size=2, database=database)
     await migrate(warehouse)
     yield warehouse
     await warehouse.command(f"DROP DATABASE {database} SYNC")
     await warehouse.close()
+
+
+@pytest.fixture
+async def warehouse(engine_url: str) -> AsyncIterator[Warehouse]:
+    """A migrated, empty warehouse."""
+    async with open_empty(engine_url) as warehouse:
+        yield warehouse
 
 
 @pytest.fixture

@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INSERT_TAG = "pulse-insert:"  # before the owner: the `log_comment` of every fenced insert, by which it can be stopped
+FENCED = "fenced"  # what an insert that is refused throws
+
+# Counted once, after the insert has been registered in system.processes and before its first row: an insert is either
+# seen there by whoever takes over, or it begins later and sees the new fence.
+IS_FENCED = """
+throwIf((
+    SELECT count() FROM {table}
+    WHERE _log = {{fence_log:UInt16}} AND has({{fence_partitions:Array(UInt16)}}, _partition)
+        AND (epoch, owner) > (
+            {{fence_epochs:Array(UInt64)}}[indexOf({{fence_partitions:Array(UInt16)}}, _partition)],
+            {{fence_owner:String}})
+) > 0, '{fenced}')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +40,17 @@ class Fence:
     def tag(self) -> str:
         """What its inserts are called in `system.processes`."""
         return INSERT_TAG + self.owner
+
+    def to_parameters(self) -> dict[str, object]:
+        """As the parameters of `IS_FENCED`."""
+        return {
+            "fence_log": self.log,
+            "fence_partitions": list(self.epochs),
+            "fence_epochs": list(self.epochs.values()),
+            "fence_owner": self.owner,
+        }
+
+
+def to_condition(table: str) -> str:
+    """SQL that throws when the table of fences holds a higher one; else 0."""
+    return IS_FENCED.format(table=table, fenced=FENCED)

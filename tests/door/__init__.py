@@ -1,1 +1,1 @@
-"""A small HTTP door over the embedded engine that speaks enough of ClickHouse's HTTP interface."""
+"""ClickHouse's HTTP interface over chDB, as a process of its own: what tests and fault runs take for a server."""

@@ -13,7 +13,8 @@ import structlog
 from schemas.warehouse import embedded, room
 from schemas.warehouse.embedded import TABLES, connect
 from schemas.warehouse.errors import WarehouseError
-from tests.schemas.test_warehouse import make_events
+from tests.conftest import open_empty
+from tests.schemas.events import make_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -43,10 +44,17 @@ def failing_disk(size: int) -> Iterator[None]:
 
 
 @pytest.fixture
-async def beside(engine_url: str, warehouse: Warehouse) -> AsyncIterator[Client]:
+async def warehouse(embedded_url: str) -> AsyncIterator[Warehouse]:
+    """A migrated, empty warehouse of the engine in this process."""
+    async with open_empty(embedded_url) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+async def beside(embedded_url: str, warehouse: Warehouse) -> AsyncIterator[Client]:
     """A handle of the engine that goes past our door, as its own merges do."""
     (row,) = (await warehouse.query(DATABASE)).to_pylist()
-    client = connect(engine_url, row["name"])
+    client = connect(embedded_url, row["name"])
     yield client
     client.close()
 

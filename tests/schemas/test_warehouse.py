@@ -10,34 +10,17 @@ import pyarrow as pa
 import pytest
 
 from ingest.progress import LANDED, read_marks
-from schemas.warehouse import client as client_module
-from schemas.warehouse import embedded as embedded_module
 from schemas.warehouse import migrate as migrate_module
-from schemas.warehouse.client import BLOCK_ROWS, PINNED, Limits, Warehouse
-from schemas.warehouse.embedded import CACHES, memory_limit
+from schemas.warehouse.client import BLOCK_ROWS, PINNED, Limits
 from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 from schemas.warehouse.migrate import migrate, split_statements
+from tests.schemas.events import make_events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from schemas.warehouse.client import Warehouse
 
 SETTINGS = "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}"
 SLOW = "SELECT count() AS n FROM numbers(100000000000) WHERE sipHash64(number) = 1"
-
-
-def make_events(positions: Sequence[tuple[int, int, int]], day: date = date(2026, 11, 21)) -> pa.Table:
-    """Rows of `events` at (partition, offset, place); everything else has its default."""
-    partitions, offsets, places = zip(*positions, strict=True)
-    return pa.table(
-        {
-            "site_id": pa.array([1] * len(positions), pa.uint32()),
-            "local_date": pa.array([day] * len(positions), pa.date32()),
-            "_log": pa.array([1] * len(positions), pa.uint16()),
-            "_partition": pa.array(partitions, pa.uint16()),
-            "_offset": pa.array(offsets, pa.uint64()),
-            "_place": pa.array(places, pa.uint32()),
-        }
-    )
 
 
 async def test_the_pinned_settings_hold_in_every_handle_after_queries_with_limits_at_once(warehouse: Warehouse) -> None:
@@ -65,31 +48,6 @@ async def test_settings_hold_while_an_insert_runs(warehouse: Warehouse) -> None:
     )
     rows = (await warehouse.query("SELECT name, value FROM seen")).to_pylist()
     assert {row["name"]: row["value"] for row in rows} == {k: str(v) for k, v in PINNED.items()}
-
-
-async def test_a_setting_that_does_not_hold_is_refused(
-    engine_url: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert warehouse
-    monkeypatch.setattr(client_module, "PINNED", {**PINNED, "no_such_setting_of_ours": 1})
-    with pytest.raises(WarehouseError, match="no_such_setting"):
-        Warehouse(engine_url, size=1)
-
-
-async def test_memory_and_caches_are_bounded_for_the_whole_engine(warehouse: Warehouse) -> None:
-    names = {"names": ["max_server_memory_usage", *CACHES]}
-    sql = "SELECT name, value FROM system.server_settings WHERE name IN {names:Array(String)}"
-    found = {row["name"]: int(row["value"]) for row in (await warehouse.query(sql, names)).to_pylist()}
-    assert found == {"max_server_memory_usage": memory_limit(), **CACHES}
-
-
-async def test_an_engine_with_other_limits_is_refused(
-    engine_url: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert warehouse
-    monkeypatch.setattr(embedded_module, "MEMORY", 10**9)
-    with pytest.raises(WarehouseError, match="max_server_memory_usage"):
-        Warehouse(engine_url, size=1)
 
 
 async def test_a_query_over_its_limit_of_time_or_memory_ends_as_such(warehouse: Warehouse) -> None:
@@ -151,8 +109,3 @@ async def test_a_migration_that_changed_afterwards_is_refused(
 
 def test_a_semicolon_ends_a_statement_and_a_comment_is_none() -> None:
     assert split_statements("-- a; b\nSELECT 1; \n SELECT 2 -- c\n;") == ["SELECT 1", "SELECT 2"]
-
-
-def test_only_an_embedded_url_is_known() -> None:
-    with pytest.raises(WarehouseError, match="four slashes"):
-        Warehouse("clickhouse://localhost/pulse")

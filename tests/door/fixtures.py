@@ -1,0 +1,21 @@
+"""The door as a fixture: one for the whole run, started by the first test that wants it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.door.process import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "a s:cr/t@%"  # noqa: S105 - of a door that lives for one run; whatever a URL has to escape
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A running door. Whoever kills or pauses it starts it again; faults are cleared by those who set them."""
+    with Door(tmp_path_factory.mktemp("door"), password=PASSWORD) as door:
+        yield door
