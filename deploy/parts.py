@@ -57,15 +57,15 @@ class Parts:
         Asked again when the log let go of records past a position meanwhile: none may be missing.
         """
         while True:
-            positions = self.consumer.consumed or (await self.read_progress()).begins
-            found = [await self._read_partition(*place) for place in enumerate(positions)]
-            bounds = [await self.base.log.bounds(partition) for partition in range(len(positions))]
-            if all(bound.begin <= position for bound, position in zip(bounds, positions, strict=True)):
+            positions = await self.consumer.find_positions()
+            found = [await self._read_partition(*place) for place in positions.items()]
+            bounds = {partition: await self.base.log.bounds(partition) for partition in positions}
+            if all(bounds[partition].begin <= position for partition, position in positions.items()):
                 return found
 
     async def read_progress(self) -> Progress:
         """What of the log has landed."""
-        return await read_progress(self.warehouse, self.base.log, self.number)
+        return await read_progress(self.warehouse, self.base.log, self.number, range(self.base.log.partitions))
 
     async def _read_partition(self, partition: int, position: int) -> InFlight:
         try:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from schemas.warehouse.errors import WarehouseFencedError
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -31,6 +33,29 @@ class ConsumerMetrics:
             "pulse_consumer_received_seconds", "Latest receipt time that has landed, epoch seconds", registry=registry
         )
 
+        self.lag_records = Gauge(
+            "pulse_consumer_lag_records", "Blocks that wait in a log partition", ["partition"], registry=registry
+        )
+        self.lag_seconds = Gauge(
+            "pulse_consumer_lag_seconds", "Age of the oldest event that waits, seconds", registry=registry
+        )
+        self.fenced = Counter(
+            "pulse_fence_lost_total", "Inserts refused because somebody else took over", registry=registry
+        )
+        self.unknown = Counter(
+            "pulse_inserts_unknown_total", "Inserts whose answer was lost, so that all was read anew", registry=registry
+        )
+
+    def count_restart(self, error: Exception) -> None:
+        """Count why a share was taken over again."""
+        (self.fenced if isinstance(error, WarehouseFencedError) else self.unknown).inc()
+
+    def forget_partitions(self) -> None:
+        """Tell nothing more of partitions that somebody else has."""
+        self.position.clear()
+        self.lag_records.clear()
+        self.lag_seconds.set(0)
+
     def count(self, landing: Landing, received: int) -> None:
         """Count what has landed; `received` is its latest receipt time (epoch ms)."""
         self.batches.inc()
@@ -38,5 +63,5 @@ class ConsumerMetrics:
         self.events.labels("duplicate").inc(landing.duplicates.num_rows)
         self.events.labels("dead").inc(len(landing.bad))
         self.received.set(received / 1000)
-        for partition, position in enumerate(landing.ends):
+        for partition, position in landing.ends.items():
             self.position.labels(str(partition)).set(position)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingest.block_lines import BadLine, Position
     from ingest.log import EventLog, Record
     from schemas.warehouse.client import Warehouse
+    from schemas.warehouse.fence import Fence
 
 APPENDS_AT_ONCE = 500
 SCHEMA = pa.schema(
@@ -118,7 +119,7 @@ class DeadLetters:
         headers = BlockHeaders(1, hour, hour, (), retry_of=position)
         await self._log.append(letter.partition, headers, line + b"\n")
 
-    async def write(self, lines: Sequence[BadLine]) -> None:
+    async def write(self, lines: Sequence[BadLine], fence: Fence | None = None) -> None:
         """Append each line to the `DEAD` partition, then write its row. The rows must not be there yet."""
         offsets: list[int] = []
         for start in range(0, len(lines), APPENDS_AT_ONCE):
@@ -127,9 +128,9 @@ class DeadLetters:
             (line.site_id, line.hour, self._number, *line.position, line.reason, offset, False, 0, 0, 1)
             for line, offset in zip(lines, offsets, strict=True)
         ]
-        await self._insert(rows)
+        await self._insert(rows, fence)
 
-    async def mark_retried(self, retried: Iterable[tuple[DeadLetter, Record]]) -> None:
+    async def mark_retried(self, retried: Iterable[tuple[DeadLetter, Record]], fence: Fence | None = None) -> None:
         """Write that each letter was retried by its block, which has landed."""
         rows = [
             (
@@ -138,15 +139,16 @@ class DeadLetters:
             )
             for letter, block in retried
         ]
-        await self._insert(rows)
+        await self._insert(rows, fence)
 
     async def _append(self, line: BadLine) -> int:
         received = line.hour * 1000
         return await self._log.append(DEAD, BlockHeaders(1, received, received, ()), line.text + b"\n")
 
-    async def _insert(self, rows: Sequence[tuple[int | str, ...]]) -> None:
+    async def _insert(self, rows: Sequence[tuple[int | str, ...]], fence: Fence | None) -> None:
         columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-        await self._warehouse.insert("dead_letters", pa.table(list(map(pa.array, columns)), SCHEMA.names).cast(SCHEMA))
+        table = pa.table(list(map(pa.array, columns)), SCHEMA.names).cast(SCHEMA)
+        await self._warehouse.insert("dead_letters", table, fence)
 
     async def _read_record(self, letter: DeadLetter) -> Record:
         bounds = await self._log.bounds(DEAD)

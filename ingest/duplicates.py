@@ -17,6 +17,8 @@ import numpy as np
 from ingest.lately_seen import HOUR, SPAN, LatelySeen, to_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -37,6 +39,7 @@ LATELY = """
 SELECT site_id, event_id, toUnixTimestamp64Milli(received) AS received
 FROM events
 WHERE received >= fromUnixTimestamp64Milli({since:Int64}) AND event_id != 0
+    AND (_log != {log:UInt16} OR _partition IN {partitions:Array(UInt16)})
 """
 
 
@@ -73,9 +76,9 @@ class Duplicates:
         self._warehouse = warehouse
         self._lately = lately
 
-    async def load(self, since: int) -> None:
-        """Read the ids stored since this receipt time (epoch ms)."""
-        rows = await self._warehouse.query(LATELY, {"since": since})
+    async def load(self, log: int, partitions: Sequence[int], since: int) -> None:
+        """Read the ids stored since this receipt time (epoch ms): of these partitions, and of other logs."""
+        rows = await self._warehouse.query(LATELY, {"log": log, "partitions": list(partitions), "since": since})
         self._lately.add(_to_stored_keys(rows), _numbers(rows, "received"))
 
     async def find(self, sends: Sends) -> Mask:

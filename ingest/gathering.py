@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from ingest.log import EventLog, Record
+    from ingest.progress import Positions
 
 READ_BYTES = 2 * 1024**2
 LOOK_SECONDS = 0.05
@@ -27,13 +28,13 @@ IDLE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Whole blocks by partition and position: those of `[begins[p], ends[p])` of every log partition `p`.
+    """Whole blocks by partition and position: those of `[begins[p], ends[p])` of every log partition `p` of the share.
 
     `is_known`: these ends were written down in the warehouse by a batch that was cut short.
     """
 
-    begins: Sequence[int]
-    ends: Sequence[int]
+    begins: Positions
+    ends: Positions
     records: Sequence[Record]
     is_known: bool = False
 
@@ -77,7 +78,7 @@ class Pace:
 
 
 class Gatherer:
-    """Reads batches of one log, all partitions together."""
+    """Reads batches of one log, all partitions of a share together."""
 
     def __init__(self, log: EventLog, sizes: Sizes, stop: asyncio.Event) -> None:
         self._log = log
@@ -87,9 +88,9 @@ class Gatherer:
         self.ready = asyncio.Event()  # the batch before has landed: nothing is gained by waiting longer
         self.ready.set()
 
-    async def gather(self, begins: Sequence[int]) -> Gathered | None:
+    async def gather(self, begins: Positions) -> Gathered | None:
         """Wait for the next batch and give it; None when stopped before there was anything."""
-        ends: list[int] = list(begins)
+        ends = dict(begins)
         records: list[Record] = []
         while True:
             full = await self._read_more(ends, records, self._sizes.lines, self._sizes.bytes)
@@ -102,11 +103,11 @@ class Gatherer:
         self._pace.spend()
         return Gathered(begins, ends, _in_log_order(records))
 
-    async def gather_exactly(self, begins: Sequence[int], ends: Sequence[int]) -> Gathered:
+    async def gather_exactly(self, begins: Positions, ends: Positions) -> Gathered:
         """Give the blocks between these positions."""
         records: list[Record] = []
-        for partition, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            position = begin
+        for partition, end in ends.items():
+            position = begins[partition]
             while position < end:
                 found = await self._read(partition, position, READ_BYTES)
                 records += [record for record in found if record.position < end]
@@ -117,7 +118,7 @@ class Gatherer:
         """Give what comes after `gathered` for a time, or until it is wide enough or stopped."""
         loop = asyncio.get_running_loop()
         until = loop.time() + milliseconds / 1000
-        ends: list[int] = list(gathered.ends)
+        ends = dict(gathered.ends)
         records: list[Record] = []
         lines = self._sizes.wide_lines - _count_lines(gathered.records)
         size = self._sizes.bytes - _count_bytes(gathered.records)
@@ -127,14 +128,14 @@ class Gatherer:
             await first_of(LOOK_SECONDS, self._stop.wait())
         return Gathered(gathered.ends, ends, _in_log_order(records))
 
-    async def _read_more(self, ends: list[int], records: list[Record], lines: int, size: int) -> bool:
+    async def _read_more(self, ends: dict[int, int], records: list[Record], lines: int, size: int) -> bool:
         """Read until `records` hold so many lines or bytes (say True) or the log is read to its end.
 
         The partitions take turns and share the bytes that are left, so that none falls behind.
         """
         lines -= _count_lines(records)
         size -= _count_bytes(records)
-        open_partitions = list(range(len(ends)))
+        open_partitions = list(ends)
         while open_partitions and lines > 0 and size > 0:
             share = min(READ_BYTES, size // len(open_partitions))
             for partition in tuple(open_partitions):
@@ -154,10 +155,10 @@ class Gatherer:
                 return await self._log.read(partition, position, size)
         raise AssertionError
 
-    async def _wait(self, ends: Sequence[int], records: Sequence[Record]) -> None:
+    async def _wait(self, ends: Positions, records: Sequence[Record]) -> None:
         if not records:
             with suppress(LogUnavailableError):  # reading says so again and waits
-                await first_of(IDLE_SECONDS, self._stop.wait(), self._log.wait(dict(enumerate(ends)), IDLE_SECONDS))
+                await first_of(IDLE_SECONDS, self._stop.wait(), self._log.wait(ends, IDLE_SECONDS))
         elif not self.ready.is_set():
             await first_of(LOOK_SECONDS, self._stop.wait(), self.ready.wait())
         else:
@@ -165,8 +166,11 @@ class Gatherer:
             await first_of(seconds, self._stop.wait())
 
 
-async def first_of(seconds: float, *waits: Coroutine[None, None, object]) -> None:
-    """Return when one of them returns or the time is up; the others are cancelled. Raise what that one raises."""
+async def first_of(seconds: float | None, *waits: Coroutine[None, None, object]) -> None:
+    """Return when one of them returns or the time is up (None is never); the others are cancelled.
+
+    Raise what that one raises.
+    """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What of a log has landed, read from the warehouse itself at the start.
+"""What of some partitions of a log has landed, read from the warehouse itself at the start and at each takeover.
 
 Everything below the consumed position (the highest receipt and one) has landed wholly. Above it stand at most the rows
 of one batch that a crash cut short: months of it that landed are there to the last row, the others not at all.
@@ -7,7 +7,9 @@ of one batch that a crash cut short: months of it that landed are there to the l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
 
 from ingest.log import LogDamagedError
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse
 
 CONSUMED = """
-SELECT _partition, max(_offset) + 1 AS consumed FROM receipts WHERE _log = {log:UInt16} GROUP BY _partition
+SELECT _partition, max(_offset) + 1 AS consumed FROM receipts
+WHERE _log = {log:UInt16} AND _partition IN {partitions:Array(UInt16)} GROUP BY _partition
 """
 # Answered by the projection `marks` of events: the grouping must be the projection's own, `_log` in it.
 LANDED = """
@@ -33,21 +36,34 @@ FROM marks WHERE _log = {log:UInt16} GROUP BY _partition, month
 STORED = """
 SELECT _partition, _offset, _place
 FROM events
-WHERE _log = {log:UInt16} AND toYYYYMM(local_date) IN {months:Array(UInt32)}
-    AND _offset >= {begins:Array(UInt64)}[_partition + 1]
+WHERE _log = {log:UInt16} AND toYYYYMM(local_date) IN {months:Array(UInt32)} AND ABOVE
 """
 DUPLICATES = """
 SELECT _partition, _offset, _place
-FROM duplicates WHERE _log = {log:UInt16} AND _offset >= {begins:Array(UInt64)}[_partition + 1]
+FROM duplicates WHERE _log = {log:UInt16} AND ABOVE
 """
 DEAD_LETTERS = """
 SELECT _partition, _offset, _place
-FROM dead_letters WHERE _log = {log:UInt16} AND _offset >= {begins:Array(UInt64)}[_partition + 1]
+FROM dead_letters WHERE _log = {log:UInt16} AND ABOVE
 """
-UNDER_WAY = "SELECT ends FROM batches WHERE _log = {log:UInt16} AND begins = {begins:Array(UInt64)} LIMIT 1"
+# Rows that name no partitions are of a version that had all partitions in one batch.
+UNDER_WAY = """
+SELECT partition, max(batch_end) AS end
+FROM batches
+ARRAY JOIN if(empty(partitions), range(length(begins)), partitions) AS partition, begins AS batch_begin,
+    ends AS batch_end
+WHERE _log = {log:UInt16} AND partition IN {partitions:Array(UInt16)} AND batch_end > batch_begin
+    AND batch_begin = {begins:Array(UInt64)}[indexOf({partitions:Array(UInt16)}, partition)]
+GROUP BY partition
+"""
+ABOVE = """_partition IN {partitions:Array(UInt16)}
+    AND _offset >= {begins:Array(UInt64)}[indexOf({partitions:Array(UInt16)}, _partition)]"""
+STORED, DUPLICATES, DEAD_LETTERS = (sql.replace("ABOVE", ABOVE) for sql in (STORED, DUPLICATES, DEAD_LETTERS))
 
+Positions: TypeAlias = "Mapping[int, int]"  # the next record to read, by partition
 Mark = tuple[int, int]
 MonthKey = tuple[int, int]
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +91,47 @@ class Progress:
     Up to `landed` there may be rows of a batch that was cut short: `leftover`, None when there was none.
     """
 
-    begins: Sequence[int]
-    ends: Sequence[int] | None
-    landed: Sequence[int]
+    begins: Positions
+    ends: Positions | None
+    landed: Positions
     leftover: Leftover | None
 
 
-async def read_progress(warehouse: Warehouse, log: EventLog, number: int) -> Progress:
+async def read_progress(warehouse: Warehouse, log: EventLog, number: int, partitions: Sequence[int]) -> Progress:
     """Find out where to go on; raise LogDamagedError when the log ends below what has landed of it."""
-    rows = (await warehouse.query(CONSUMED, {"log": number})).to_pylist()
-    consumed = {row["_partition"]: row["consumed"] for row in rows}
-    bounds = [await log.bounds(partition) for partition in range(log.partitions)]
-    begins = [max(consumed.get(partition, 0), bound.begin) for partition, bound in enumerate(bounds)]
+    rows = (await warehouse.query(CONSUMED, {"log": number, "partitions": list(partitions)})).to_pylist()
+    consumed: dict[int, int] = {row["_partition"]: row["consumed"] for row in rows}
+    bounds = {partition: await log.bounds(partition) for partition in partitions}
+    for partition, bound in bounds.items():
+        tell_of_lost_records(partition, consumed.get(partition, 0), bound.begin)
+    begins = {partition: max(consumed.get(partition, 0), bound.begin) for partition, bound in bounds.items()}
     marks = await read_marks(warehouse, number)
-    landed = list(begins)
+    landed = dict(begins)
     for (partition, _month), (offset, _place) in (*marks.landed.items(), *marks.deleted.items()):
-        if partition < len(landed):
+        if partition in landed:
             landed[partition] = max(landed[partition], offset + 1)
-    for partition, (bound, end) in enumerate(zip(bounds, landed, strict=True)):
-        refuse_lost_records(partition, bound.end, end)
-    under_way = (await warehouse.query(UNDER_WAY, {"log": number, "begins": begins})).to_pylist()
-    ends = under_way[0]["ends"] if under_way else None
+    for partition, bound in bounds.items():
+        refuse_cut_log(partition, bound.end, landed[partition])
+    under_way = await read_under_way(warehouse, number, begins)
+    ends = begins | under_way if under_way else None
     cut_short = landed != begins or ends is not None
     leftover = await read_leftover(warehouse, number, begins, marks) if cut_short else None
     return Progress(begins, ends, ends or landed, leftover)
 
 
-def refuse_lost_records(partition: int, end: int, landed: int) -> None:
+async def read_under_way(warehouse: Warehouse, number: int, begins: Positions) -> dict[int, int]:
+    """Where the batches end that were written down before they landed and begin here, by partition."""
+    rows = (await warehouse.query(UNDER_WAY, to_parameters(number, begins))).to_pylist()
+    return {row["partition"]: row["end"] for row in rows}
+
+
+def tell_of_lost_records(partition: int, consumed: int, begin: int) -> None:
+    """Log an error where the log has let go of records that nobody consumed: its retention was shorter than a fault."""
+    if consumed < begin and consumed:
+        log.error("log_dropped_unconsumed_records", partition=partition, first=consumed, last=begin - 1)
+
+
+def refuse_cut_log(partition: int, end: int, landed: int) -> None:
     """Raise LogDamagedError when the log ends before what has landed of it."""
     if end < landed:
         message = (
@@ -116,22 +146,27 @@ async def read_marks(warehouse: Warehouse, number: int) -> Marks:
     return Marks(await _read_marks(warehouse, LANDED, number), await _read_marks(warehouse, DELETED, number))
 
 
-async def read_leftover(warehouse: Warehouse, number: int, begins: Sequence[int], marks: Marks) -> Leftover:
+async def read_leftover(warehouse: Warehouse, number: int, begins: Positions, marks: Marks) -> Leftover:
     """Read what stands at or above the consumed positions; only months that have such rows are looked into."""
-    months = {month for (partition, month), mark in marks.landed.items() if mark[0] >= begins[partition]}
+    landed = marks.landed.items()
+    months = {month for (partition, month), mark in landed if partition in begins and mark[0] >= begins[partition]}
     stored = await read_stored(warehouse, number, begins, sorted(months))
-    parameters = {"log": number, "begins": list(begins)}
+    parameters = to_parameters(number, begins)
     duplicates = await _read_positions(warehouse, DUPLICATES, parameters)
     dead = await _read_positions(warehouse, DEAD_LETTERS, parameters)
     return Leftover(marks, stored, duplicates, dead)
 
 
 async def read_stored(
-    warehouse: Warehouse, number: int, begins: Sequence[int], months: Sequence[int]
+    warehouse: Warehouse, number: int, begins: Positions, months: Sequence[int]
 ) -> frozenset[Position]:
     """Read the positions of the rows of these months that stand at or above `begins`."""
-    parameters = {"log": number, "begins": list(begins), "months": list(months)}
-    return await _read_positions(warehouse, STORED, parameters)
+    return await _read_positions(warehouse, STORED, to_parameters(number, begins) | {"months": list(months)})
+
+
+def to_parameters(number: int, begins: Positions) -> dict[str, object]:
+    """The log and positions as the statements here take them."""
+    return {"log": number, "partitions": list(begins), "begins": list(begins.values())}
 
 
 async def _read_marks(warehouse: Warehouse, sql: str, number: int) -> dict[MonthKey, Mark]:

@@ -52,12 +52,11 @@ class Upkeep:
         """
         now = self._clock()
         await self._unconsumed.let_go()
-        oldest = await self._unconsumed.oldest(now)
-        self._duplicates.forget(oldest - LATELY_SLACK)
+        self._duplicates.forget(await self._unconsumed.oldest(now) - LATELY_SLACK)
         if self._salted <= now < self._salted + SALTS_EVERY:
             return
         await self._salts.make_ahead()
-        destroyed = await self._salts.destroy(oldest)
+        destroyed = await self._salts.destroy(await self._unconsumed.oldest_of_all(now))
         if destroyed:
             logger.info("salts_destroyed", days=[day.isoformat() for day in destroyed])
         self._salted = now

@@ -13,25 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import stamina
 import structlog
 
 from ingest.block_lines import HOUR, to_bad_lines, to_hour
 from ingest.progress import read_stored
+from ingest.retrying import retrying
 from schemas.event import ReceiptCount, SiteId
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    import stamina
     from numpy.typing import NDArray
 
     from ingest.block_lines import BadLine
     from ingest.dead_letters import DeadLetter, DeadLetters
     from ingest.log import Record
+    from ingest.progress import Positions
     from schemas.warehouse.client import Warehouse
+    from schemas.warehouse.fence import Fence
 
-WAIT_AT_MOST = 5.0
 PROBE_AFTER = 3  # failures of one insert before its rows are suspected
 logger = structlog.get_logger()
 
@@ -57,8 +59,8 @@ class Landing:
     `records` that retry them.
     """
 
-    begins: Sequence[int]
-    ends: Sequence[int]
+    begins: Positions
+    ends: Positions
     is_known: bool
     events: pa.Table
     duplicates: pa.Table
@@ -72,8 +74,9 @@ def no_failpoint(_name: str) -> None:
 
 
 class Writer:
-    """Writes the batches of one log, one at a time; waits for a warehouse that is down as long as it takes.
+    """Writes the batches of one stint, one at a time; waits for a warehouse that is down as long as it takes.
 
+    Raise WarehouseFencedError, WarehouseUnknownError: the stint is over.
     `failpoint` is called with the name of each place between two writes: `month`, `events`, `judged`, `receipts`.
     """
 
@@ -84,6 +87,7 @@ class Writer:
         self._number = number
         self._dead_letters = dead_letters
         self._failpoint = failpoint
+        self.fence: Fence | None = None  # none on the embedded engine, which has one process
         self.failures = 0
 
     async def land(self, landing: Landing) -> None:
@@ -97,8 +101,8 @@ class Writer:
             self._failpoint("month")
         self._failpoint("events")
         await self._insert("duplicates", self._to_duplicates(landing.duplicates))
-        await self._persist(lambda: self._dead_letters.write(bad))
-        await self._persist(lambda: self._dead_letters.mark_retried(landing.retried))
+        await self._persist(lambda: self._dead_letters.write(bad, self.fence))
+        await self._persist(lambda: self._dead_letters.mark_retried(landing.retried, self.fence))
         self._failpoint("judged")
         await self._insert("receipts", to_receipts(landing.records, self._number))
         self._failpoint("receipts")
@@ -114,7 +118,7 @@ class Writer:
                     refused = await self._find_refused(rows)
                     bad += to_bad_lines(rows.filter(pa.array(refused)), landing.records, "refused by the warehouse")
                     rows = rows.filter(pa.array(~refused))
-                await self._count_failure(self._warehouse.insert("events", without_empty_columns(rows)))
+                await self._count_failure(self._warehouse.insert("events", without_empty_columns(rows), self.fence))
         return bad
 
     async def _without_stored(self, landing: Landing, rows: pa.Table) -> pa.Table:
@@ -152,7 +156,7 @@ class Writer:
         return not await self._passes(row)
 
     async def _insert(self, table: str, rows: pa.Table) -> None:
-        await self._persist(lambda: self._warehouse.insert(table, rows))
+        await self._persist(lambda: self._warehouse.insert(table, rows, self.fence))
 
     async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
         async for attempt in self._attempts():
@@ -169,12 +173,14 @@ class Writer:
         self.failures = 0
 
     def _attempts(self) -> AsyncIterator[stamina.Attempt]:
-        return stamina.retry_context(on=WarehouseError, attempts=None, timeout=None, wait_max=WAIT_AT_MOST).__aiter__()
+        return retrying()
 
     def _to_batch(self, landing: Landing) -> pa.Table:
-        columns = [pa.array([self._number], pa.uint16())]
-        columns += [pa.array([list(positions)], pa.list_(pa.uint64())) for positions in (landing.begins, landing.ends)]
-        return pa.table(columns, ["_log", "begins", "ends"])
+        partitions = list(landing.begins)
+        begins, ends = ([of[partition] for partition in partitions] for of in (landing.begins, landing.ends))
+        columns = [pa.array([self._number], pa.uint16()), pa.array([partitions], pa.list_(pa.uint16()))]
+        columns += [pa.array([positions], pa.list_(pa.uint64())) for positions in (begins, ends)]
+        return pa.table(columns, ["_log", "partitions", "begins", "ends"])
 
     def _to_duplicates(self, events: pa.Table) -> pa.Table:
         """Rows of `duplicates` for events that are none."""

@@ -172,7 +172,9 @@ class River:
 
     async def is_consumed(self) -> bool:
         """Whether the receipts of every block have landed."""
-        rows = (await self.warehouse.query(CONSUMED, {"log": self.number})).to_pylist()
+        rows = (
+            await self.warehouse.query(CONSUMED, {"log": self.number, "partitions": list(range(self.log.partitions))})
+        ).to_pylist()
         consumed = {row["_partition"]: row["consumed"] for row in rows}
         ends = {partition: (await self.log.bounds(partition)).end for partition in range(self.log.partitions)}
         return all(consumed.get(partition, 0) == end for partition, end in ends.items())

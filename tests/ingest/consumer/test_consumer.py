@@ -208,7 +208,7 @@ async def test_a_consumer_that_cannot_finish_gives_up_and_loses_nothing(
     await river.append([make_line()])
     consumer, stop = river.make_consumer(), asyncio.Event()
 
-    async def refuse(_table: str, _rows: pa.Table) -> None:
+    async def refuse(_table: str, _rows: pa.Table, _fence: object = None) -> None:
         stop.set()
         message = "down"
         raise WarehouseError(message)

@@ -160,7 +160,7 @@ async def test_a_line_that_breaks_enrichment_spoils_no_other(river: River) -> No
 async def test_rows_that_the_engine_can_never_take_do_not_wedge_the_others(river: River) -> None:
     insert = river.warehouse.insert
 
-    async def refuse_poison(table: str, rows: pa.Table) -> None:
+    async def refuse_poison(table: str, rows: pa.Table, _fence: object = None) -> None:
         titles = rows.column("title").to_pylist() if "title" in rows.column_names else []
         if table in {"events", "probe"} and "poison" in titles:
             message = "cannot be read"
@@ -180,7 +180,7 @@ async def test_rows_that_the_engine_can_never_take_do_not_wedge_the_others(river
 async def test_a_warehouse_that_is_down_blames_no_row(river: River) -> None:
     insert, refusals = river.warehouse.insert, 0
 
-    async def refuse_for_long(table: str, rows: pa.Table) -> None:
+    async def refuse_for_long(table: str, rows: pa.Table, _fence: object = None) -> None:
         nonlocal refusals
         refusals += 1
         if refusals < 30:

@@ -110,7 +110,7 @@ async def test_a_failed_insert_is_sent_again_and_one_that_landed_is_not(river: R
     insert = river.warehouse.insert
     calls: list[str] = []
 
-    async def fail_after_every_first_insert(table: str, rows: pa.Table) -> None:
+    async def fail_after_every_first_insert(table: str, rows: pa.Table, _fence: object = None) -> None:
         await insert(table, rows)
         calls.append(table)
         if calls.count(table) == 1:

@@ -96,7 +96,9 @@ async def test_what_fails_after_the_count_is_done_before_another_batch_lands(riv
 
 
 async def test_nothing_is_erased_while_half_a_batch_is_there(river: River) -> None:
-    between = BetweenBatches(asyncio.Lock(), functools.partial(read_progress, river.warehouse, river.log, river.number))
+    between = BetweenBatches(
+        asyncio.Lock(), functools.partial(read_progress, river.warehouse, river.log, river.number, [0, 1])
+    )
     await keep(river, SITE, 0)
     await river.append([make_line(ts=NOW - 70 * DAY, ingest=True), make_line(ingest=True)])
     with pytest.raises(Crash):

@@ -52,7 +52,7 @@ async def test_a_block_that_is_dropped_while_it_is_asked_about_was_consumed(
 
     monkeypatch.setattr(river.log, "read", read_too_late)
     monkeypatch.setattr(river.log, "bounds", bounds_as_trimmed)
-    assert await Unconsumed(river.log).oldest_from([0, 0], NOW + HOUR) == NOW + 1
+    assert await Unconsumed(river.log).oldest_from({0: 0, 1: 0}, NOW + HOUR) == NOW + 1
     assert asked == [0, 1]
 
 
