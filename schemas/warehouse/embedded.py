@@ -49,7 +49,9 @@ def to_folder(url: str) -> Path:
     """The folder that a URL names; raise WarehouseError when it is of another kind."""
     path = url.removeprefix(SCHEME)
     if path == url:
-        message = f"warehouse URL {url!r}: known are chdb:///folder (four slashes: an absolute path) and clickhouse://host"
+        message = (
+            f"warehouse URL {url!r}: known are chdb:///folder (four slashes: an absolute path) and clickhouse://host"
+        )
         raise WarehouseError(message)
     return Path(path)
 

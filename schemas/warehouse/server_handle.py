@@ -20,7 +20,8 @@ from schemas.warehouse.server_insert import (
     pick_columns,
     read_columns,
     send_insert,
-    to_statement,
+    to_fenced_insert,
+    to_plain_insert,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class ServerHandle:
     def insert(self, table: str, rows: pa.Table, fence: Fence | None) -> None:
         """Insert in one statement, which the server refuses by itself when the fence is not the highest."""
         server = self._shards[0]
-        statement = to_statement(table, self._pick_columns(server, table, rows.column_names), "fences" if fence else "")
+        if fence is None:
+            statement = to_plain_insert(table, rows.column_names)
+        else:
+            statement = to_fenced_insert(table, self._pick_columns(server, table, rows.column_names), "fences")
         send_insert(server, statement, rows, fence)
 
     def command(self, sql: str, parameters: Mapping[str, object]) -> None:

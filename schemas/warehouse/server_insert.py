@@ -43,15 +43,18 @@ NO_SPACE = 243
 COLUMNS = "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}"
 
 
-def to_statement(table: str, columns: Mapping[str, str], fences: str) -> str:
-    """The INSERT of an Arrow stream with these columns (name to type); with `fences`, one that the fence may refuse."""
-    names = ", ".join(quote_name(name) for name in columns)
-    if not fences:
-        return f"INSERT INTO {table} ({names}) FORMAT ArrowStream"
+def to_plain_insert(table: str, names: Sequence[str]) -> str:
+    """The INSERT of an Arrow stream with these columns."""
+    return f"INSERT INTO {table} ({', '.join(map(quote_name, names))}) FORMAT ArrowStream"
+
+
+def to_fenced_insert(table: str, columns: Mapping[str, str], fences: str) -> str:
+    """The INSERT of an Arrow stream with these columns (name to type), which the table of fences may refuse."""
+    names = ", ".join(map(quote_name, columns))
     structure = ", ".join(f"{quote_name(name)} {kind}" for name, kind in columns.items())
     text = structure.replace("\\", "\\\\").replace("'", "\\'")
     source = f"input('{text}') WHERE NOT {to_condition(fences)}"
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} FORMAT ArrowStream"  # noqa: S608 - names of columns that exist
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} FORMAT ArrowStream"  # noqa: S608 - names that exist
 
 
 def quote_name(name: str) -> str:
