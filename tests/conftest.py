@@ -14,6 +14,8 @@ from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
 from tests.door.fixtures import door  # noqa: F401 - a fixture
 from tests.exactly.profiles import register_profiles
+from tests.servers.control_fixtures import making_url, postgres, valkey  # noqa: F401 - two are fixtures
+from tests.servers.kafka_fixture import kafka_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,12 +61,13 @@ async def warehouse(engine_url: str) -> AsyncIterator[Warehouse]:
 
 
 @pytest.fixture
-async def control(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """A migrated, empty control plane."""
-    engine = open_control(f"sqlite:///{tmp_path}/control.db")
-    await migrate_control(engine)
-    yield engine
-    await engine.dispose()
+async def control(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """A migrated, empty control plane, on SQLite if the module does not ask for each kind."""
+    async with making_url(request, tmp_path) as url:
+        engine = open_control(url)
+        await migrate_control(engine)
+        yield engine
+        await engine.dispose()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

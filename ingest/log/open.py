@@ -1,11 +1,13 @@
-"""Opens the event log that a URL names."""
+"""Opens the event log that a URL names. Kafka's library is loaded only for a URL that needs it."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl
 
+from ingest.log import kafka_url
 from ingest.log.sqlite import open_sqlite_log
 
 if TYPE_CHECKING:
@@ -15,24 +17,48 @@ if TYPE_CHECKING:
     from ingest.log.sqlite_room import Keeping
 
 SCHEME = "sqlite:///"
-KNOWN = "known is sqlite:////absolute/path/of/log.db (four slashes), with ?partitions=N for a new file (default 4)"
+KNOWN = (
+    "known is sqlite:////absolute/path/of/log.db (four slashes), with ?partitions=N for a new file (default 4), "
+    "and kafka://host:9092/topic"
+)
 
 
 async def open_log(url: str, keeping: Keeping, clock: Callable[[], int]) -> SqliteLog:
-    """Open the log, making it if it is not there; `clock` gives epoch milliseconds.
+    """Open the log; a file is made if it is not there, a topic is not. `clock` gives epoch milliseconds.
 
-    Raise ValueError for a URL that is not understood or that asks for another number of partitions than the log has,
-    LogDamagedError and LogUnavailableError when the log cannot be used.
+    Raise ValueError for a URL that is not understood, that asks for another number of partitions than the log has, or
+    for a topic that is missing or has dangerous settings; LogDamagedError and LogUnavailableError when the log cannot
+    be used. `keeping` is for a file; a topic keeps what its own settings say.
     """
+    if kafka_url.is_kafka(url):
+        refuse_missing_library()
+        from ingest.log.kafka import open_kafka_log  # noqa: PLC0415 - an extra
+
+        # Until deploy/base.py says EventLog where it says SqliteLog; nothing there uses more than EventLog has.
+        return cast("SqliteLog", await open_kafka_log(url))
     path, partitions = parse_url(url)
     return await open_sqlite_log(path, partitions, keeping, clock)
+
+
+async def prepare_log(url: str) -> list[str]:
+    """Make what a log needs before it can be opened (topics; a file needs nothing) and say what was done.
+
+    Raise ValueError and LogUnavailableError as `open_log` does.
+    """
+    if kafka_url.is_kafka(url):
+        refuse_missing_library()
+        from ingest.log.kafka_prepare import prepare_kafka  # noqa: PLC0415 - an extra
+
+        return await prepare_kafka(url)
+    parse_url(url)
+    return []
 
 
 def parse_url(url: str) -> tuple[Path, int | None]:
     """The file and the number of partitions that the URL asks for, None when it asks for none."""
     place, _, query = url.removeprefix(SCHEME).partition("?")
     if not url.startswith(SCHEME) or not place.startswith("/"):
-        message = f"log URL {url!r}: {KNOWN}"
+        message = f"log URL {hide_password(url)!r}: {KNOWN}"
         raise ValueError(message)
     options = dict(parse_qsl(query, keep_blank_values=True))
     partitions = options.pop("partitions", None)
@@ -45,3 +71,16 @@ def parse_url(url: str) -> tuple[Path, int | None]:
         message = f"log URL {url!r}: partitions={partitions} is not a number; {KNOWN}"
         raise ValueError(message)
     return Path(place), int(partitions)
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be shown: whatever stands before the last @ is not."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}" if "@" in rest else url
+
+
+def refuse_missing_library() -> None:
+    """Raise ValueError when Pulse was installed without what Kafka needs."""
+    if find_spec("aiokafka") is None or find_spec("cramjam") is None:
+        message = "a kafka:// log needs the extra kafka: pip install 'pulse-analytics[kafka]'"
+        raise ValueError(message)

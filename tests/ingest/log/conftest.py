@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ingest.log.makers import LogMaker, SqliteMaker
+from tests.ingest.log.makers import KafkaMaker, LogMaker, SqliteMaker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from ingest.log import EventLog
+    from tests.servers.kafka import KafkaServer
 
-MAKERS = {"sqlite": SqliteMaker}
 
-
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=["sqlite", "kafka"])
 def maker(request: pytest.FixtureRequest, tmp_path: Path) -> LogMaker:
     """A maker of every implementation in turn."""
-    return MAKERS[request.param](tmp_path)
+    if request.param == "sqlite":
+        return SqliteMaker(tmp_path)
+    server: KafkaServer = request.getfixturevalue("kafka_server")
+    return KafkaMaker(f"kafka://{server.address}")
 
 
 @pytest.fixture

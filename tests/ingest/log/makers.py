@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlencode
 
+from ingest.log.kafka import open_kafka_log
+from ingest.log.kafka_prepare import prepare_kafka
 from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from schemas.event import BlockHeaders, ReceiptCount, SiteId
@@ -13,11 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.log import EventLog
+    from ingest.log.kafka import KafkaLog
     from ingest.log.sqlite import SqliteLog
 
 PARTITIONS = 3
 NOW = 1_795_000_000_000
 HOUR = 3_600_000
+numbers = itertools.count(1)
 
 
 class Clock:
@@ -56,6 +62,32 @@ class SqliteMaker:
     def another(self) -> SqliteMaker:
         """A file elsewhere."""
         return SqliteMaker(self.path.parent / "another")
+
+
+class KafkaMaker:
+    """A log in a topic of its own, at a broker that many share. `options` go into the URL, which starts with `door`."""
+
+    def __init__(self, door: str, **options: str | int) -> None:
+        self.topic = f"log-{next(numbers)}"
+        self.door = door
+        self.options: dict[str, str | int] = {"partitions": PARTITIONS, **options}
+        self._is_prepared = False
+
+    @property
+    def url(self) -> str:
+        """Of the log."""
+        return f"{self.door}/{self.topic}?{urlencode(self.options)}"
+
+    async def open(self) -> KafkaLog:
+        """Open the topic, the first time make it."""
+        if not self._is_prepared:
+            await prepare_kafka(self.url)
+            self._is_prepared = True
+        return await open_kafka_log(self.url)
+
+    def another(self) -> KafkaMaker:
+        """Another topic at the same broker."""
+        return KafkaMaker(self.door, **self.options)
 
 
 def make_headers(lines: int = 1, reason: str = "") -> BlockHeaders:
