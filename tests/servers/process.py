@@ -1,0 +1,158 @@
+"""What the servers of the tests share: a process of its own on a fixed port of the loopback, that can be hurt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATIENCE = 30.0
+POLL = 0.02
+STARTED = 18  # of the fields after the state, see proc_pid_stat(5)
+
+
+class ServerDidNotStartError(Exception):
+    """The message names the log to read."""
+
+
+class ServerProcess:
+    """A server in a folder. Port and process id are kept in files there: another process may stop or kill it.
+
+    A subclass says how it is prepared, how it is run and when it is ready.
+    """
+
+    name = "server"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        """Use the folder, made if it is missing; without a port the one of its last run, or a free one."""
+        self.folder = folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        port_file = self.folder / "port"
+        if port is None:
+            port = int(port_file.read_text()) if port_file.exists() else find_free_port()
+        port_file.write_text(str(port))
+        self.port = port
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None when none runs."""
+        if self._process is not None:
+            self._process.poll()  # an ended child is one until somebody asks
+        with contextlib.suppress(OSError, ValueError):
+            pid, _, started = (self.folder / "pid").read_text().partition(" ")
+            return int(pid) if read_start(int(pid)) == started else None
+        return None
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / f"{self.name}.log"
+
+    def start(self) -> None:
+        """Start and wait until it answers; nothing happens if it runs."""
+        if self.pid is not None:
+            return
+        self.prepare()
+        deadline = time.monotonic() + PATIENCE
+        while not self._try_start(deadline):
+            if time.monotonic() > deadline:
+                message = f"{self.name} did not start, see {self.log}"
+                raise ServerDidNotStartError(message)
+
+    def stop(self) -> None:
+        """End it in an orderly way and wait."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop and start on the same folder and port."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def prepare(self) -> None:
+        """Make what must be there before the first start."""
+
+    def command(self) -> Sequence[str]:
+        """The command line."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        raise NotImplementedError
+
+    def _try_start(self, deadline: float) -> bool:
+        """Start once; False when it ended at once (what a killed one left may still be in the way)."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+        (self.folder / "pid").write_text(f"{self._process.pid} {read_start(self._process.pid)}")
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                time.sleep(POLL)
+                return False
+            if self.is_ready():
+                return True
+            time.sleep(POLL)
+        self._end(signal.SIGKILL)
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        pid = self.pid
+        if pid is None:
+            return
+        os.kill(pid, how)
+        if how is not signal.SIGKILL:
+            os.kill(pid, signal.SIGCONT)  # one that a harness has halted must be able to end
+        deadline = time.monotonic() + PATIENCE
+        while self.pid is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL)
+
+
+def find_free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def can_connect(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def read_start(pid: int) -> str:
+    """When the process was started, as the system writes it: a later one of the same number differs.
+
+    OSError when there is none; one that has ended and was not asked for by its parent is none.
+    """
+    os.kill(pid, 0)
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():  # not Linux
+        return ""
+    state, *fields = stat.read_text().rpartition(")")[2].split()
+    if state == "Z":
+        raise ProcessLookupError(pid)
+    return fields[STARTED]
