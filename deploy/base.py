@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,19 +11,22 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from sqlalchemy import text
 
 from deploy.clock import read_clock
+from deploy.terminal import SettingError
+from ingest.log import LogUnavailableError
 from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from ingest.sites import Sites
 from schemas.control.connect import migrate_control, open_control
+from schemas.control.errors import ControlUnusableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from deploy.settings import Settings
     from ingest.collector import Collector
-    from ingest.log.sqlite import SqliteLog
+    from ingest.log import EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Base:
     registry: CollectorRegistry
     control: AsyncEngine
     sites: Sites
-    log: SqliteLog
+    log: EventLog
     collectors: list[Collector] = field(default_factory=list)
 
     @property
@@ -58,16 +61,47 @@ class Base:
 
 
 @asynccontextmanager
+async def open_migrated_control(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The control plane, up to date; raise SettingError when the setting names none that can be used."""
+    try:
+        control = open_control(settings.control)
+        await migrate_control(control)
+    except ControlUnusableError as error:
+        raise SettingError(str(error)) from error
+    try:
+        yield control
+    finally:
+        await control.dispose()
+
+
+async def open_settings_log(settings: Settings) -> EventLog:
+    """The event log; raise SettingError when the setting names a server or topic that cannot be used."""
+    keeping = Keeping(settings.log_budget)
+    with telling_of_log(settings):
+        return await open_log(settings.log, keeping, read_clock)
+
+
+@contextmanager
+def telling_of_log(settings: Settings) -> Iterator[None]:
+    """Raise SettingError where the log is on servers and they, or what the setting says of them, are wrong."""
+    try:
+        yield
+    except (ValueError, LogUnavailableError) as error:
+        if not settings.log.startswith("kafka://"):
+            raise
+        message = f"PULSE_LOG_URL: {error}"
+        raise SettingError(message) from error
+
+
+@asynccontextmanager
 async def open_base(settings: Settings) -> AsyncIterator[Base]:
     """Open and migrate; raise what the part says when one cannot be had, after closing those before it."""
     async with AsyncExitStack() as stack:
-        control = open_control(settings.control)
-        stack.push_async_callback(control.dispose)
-        await migrate_control(control)
+        control = await stack.enter_async_context(open_migrated_control(settings))
         sites = Sites(control)
         await sites.start()
         stack.push_async_callback(sites.stop)
-        log = await open_log(settings.log, Keeping(settings.log_budget), read_clock)
+        log = await open_settings_log(settings)
         stack.push_async_callback(log.close)
         registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):

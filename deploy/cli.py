@@ -1,4 +1,4 @@
-"""The command `pulse`: exit 0 done, 1 failed with one clear line on standard error, 2 wrong usage."""
+"""The command `pulse`: exit 0 done, 1 failed with one clear line on standard error, 2 wrong usage or settings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def main() -> None:
 
 
 def fail(error: Exception) -> None:
-    """Print the failure (the first of a group) as one line and end with exit code 1."""
+    """Print the failure (the first of a group) as one line; end with its own exit code, else 1."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     line = " ".join(str(error).split()) or type(error).__name__
     sys.stderr.write(f"pulse: {line}\n")
-    sys.exit(1)
+    sys.exit(getattr(error, "exit_code", 1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 import structlog
@@ -11,17 +12,22 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
 
+Network: TypeAlias = IPv4Network | IPv6Network
 PING_SECONDS = 5.0
 NOT_READY = 503
 log = structlog.get_logger()
 
 
-def make_health_app(pings: Mapping[str, Callable[[], Awaitable[None]]], registry: CollectorRegistry) -> web.Application:
-    """`/healthz`: the process answers. `/readyz`: its parts do. `/metrics`: Prometheus' text, for this machine only."""
+def make_health_app(
+    pings: Mapping[str, Callable[[], Awaitable[None]]],
+    registry: CollectorRegistry,
+    metrics_from: Sequence[Network] = (),
+) -> web.Application:
+    """`/healthz`: the process answers. `/readyz`: its parts do. `/metrics`: for this machine and those networks."""
 
     async def answer_healthz(_request: web.Request) -> web.Response:
         return web.Response(body=b'{"status":"ok"}', content_type="application/json")
@@ -33,8 +39,8 @@ def make_health_app(pings: Mapping[str, Callable[[], Awaitable[None]]], registry
         return web.Response(status=200 if well else NOT_READY, body=body, content_type="application/json")
 
     async def answer_metrics(request: web.Request) -> web.Response:
-        if request.remote not in {"127.0.0.1", "::1"} or "X-Forwarded-For" in request.headers:
-            raise web.HTTPForbidden(text="/metrics is for this machine only")
+        if "X-Forwarded-For" in request.headers or not is_near(request.remote, metrics_from):
+            raise web.HTTPForbidden(text="/metrics is for this machine: PULSE_METRICS_FROM names others")
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
@@ -42,6 +48,12 @@ def make_health_app(pings: Mapping[str, Callable[[], Awaitable[None]]], registry
     app.router.add_get("/readyz", answer_readyz)
     app.router.add_get("/metrics", answer_metrics)
     return app
+
+
+def is_near(peer: str | None, networks: Sequence[Network]) -> bool:
+    """Whether the peer is this machine or in one of the networks."""
+    address = ip_address(peer) if peer else None
+    return address is not None and (address.is_loopback or any(address in network for network in networks))
 
 
 async def is_well(name: str, ping: Callable[[], Awaitable[None]]) -> bool:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.base import Base, open_base
 from deploy.lock import holding
+from deploy.terminal import SettingError
 from ingest.consumer import Consumer
 from ingest.consumer import Parts as ConsumerParts
 from ingest.consumer_metrics import ConsumerMetrics
 from ingest.disk import DiskBudget
 from ingest.enrich.geo import GeoWatch
 from ingest.enrich.pipeline import Enricher, EnrichMetrics
-from ingest.log import LogDamagedError
+from ingest.following import Following
+from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.logs import number_of_log
 from ingest.preparing import Sources
 from ingest.progress import read_progress
 from ingest.retention import Retention
 from ingest.salts import Salts
 from ingest.site_facts import SiteFactsReader
-from schemas.in_flight import InFlight
+from schemas.in_flight import InFlight, InFlightUnknownError
 from schemas.versions import SiteVersions
 from schemas.warehouse.client import Warehouse
+from schemas.warehouse.errors import WarehouseError
 from schemas.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from deploy.settings import Settings
-    from ingest.progress import Progress
+    from ingest.progress import Positions, Progress
     from schemas.completeness import Completeness
 
 WAREHOUSE_HANDLES = 6
@@ -38,7 +41,10 @@ WAREHOUSE_HANDLES = 6
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a process with a warehouse holds. `number` is the log's number in the control plane."""
+    """What a process with a warehouse holds. `number` is the log's number in the control plane.
+
+    `following` is there where consumers may be other processes; then what has landed is known by what they committed.
+    """
 
     base: Base
     number: int
@@ -46,18 +52,37 @@ class Parts:
     versions: SiteVersions
     consumer: Consumer
     retention: Retention
+    following: Following | None
 
     async def read_completeness(self) -> Completeness:
         """How much of what was acknowledged is in the warehouse."""
-        return await self.consumer.completeness()
+        if self.following is None:
+            return await self.consumer.completeness()
+        try:
+            return await self.following.completeness()
+        except LogUnavailableError as error:
+            raise InFlightUnknownError(str(error)) from error
+
+    async def read_positions(self) -> Positions:
+        """The consumed position of every partition of the log: everything before it is in the warehouse."""
+        if self.following is None:
+            return await self.consumer.find_positions()
+        return (await self.following.known()).positions
 
     async def read_in_flight(self) -> Sequence[InFlight]:
         """Headers of what waits in the log, per partition, from the consumed position on.
 
-        Asked again when the log let go of records past a position meanwhile: none may be missing.
+        Asked again when the log let go of records past a position meanwhile: none may be missing. Raise
+        InFlightUnknownError when the log cannot be read, or not in the time that an answer may take.
         """
+        try:
+            return await self._read_in_flight()
+        except LogUnavailableError as error:
+            raise InFlightUnknownError(str(error)) from error
+
+    async def _read_in_flight(self) -> Sequence[InFlight]:
         while True:
-            positions = await self.consumer.find_positions()
+            positions = await self.read_positions()
             found = [await self._read_partition(*place) for place in positions.items()]
             bounds = {partition: await self.base.log.bounds(partition) for partition in positions}
             if all(bounds[partition].begin <= position for partition, position in positions.items()):
@@ -79,11 +104,13 @@ class Parts:
 async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> AsyncIterator[Parts]:
     """Open everything; raise what the part says when one cannot be had, after closing those before it."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(holding(settings.data))
+        if not settings.is_scaled:
+            stack.enter_context(holding(settings.data))
         base = await stack.enter_async_context(open_base(settings))
-        warehouse = Warehouse(settings.warehouse, WAREHOUSE_HANDLES)
-        stack.push_async_callback(warehouse.close)
-        await migrate(warehouse)
+        with telling_of_warehouse(settings):
+            warehouse = Warehouse(settings.warehouse, WAREHOUSE_HANDLES)
+            stack.push_async_callback(warehouse.close)
+            await migrate(warehouse)
         facts = SiteFactsReader(base.control)
         stack.callback(facts.close)
         geo = GeoWatch(settings.geo_path, base.clock)
@@ -98,6 +125,20 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
             DiskBudget(warehouse, settings.data, settings.warehouse_budget, base.clock),
             versions,
             ConsumerMetrics(base.registry),
+            settings.member_name,
         )
         retention = Retention(warehouse, base.control, versions, base.clock, failpoint)
-        yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint), retention)
+        following = Following(base.log, number, warehouse, versions, base.clock) if settings.is_scaled else None
+        yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint), retention, following)
+
+
+@contextmanager
+def telling_of_warehouse(settings: Settings) -> Iterator[None]:
+    """Raise SettingError where the warehouse is a server and it, or what the setting says of it, is wrong."""
+    try:
+        yield
+    except WarehouseError as error:
+        if not settings.warehouse.startswith("clickhouse://"):
+            raise
+        message = str(error) if "PULSE_WAREHOUSE_URL" in str(error) else f"PULSE_WAREHOUSE_URL: {error}"
+        raise SettingError(message) from error

@@ -1,7 +1,7 @@
 """What a process does: its roles, in one TaskGroup with one stop. The default is all of them.
 
-The embedded engine allows one process a folder, so here consumer, query and jobs go together; a collector may be a
-process of its own on the same log.
+The embedded engine allows one process a folder, so there consumer, query and jobs go together; a collector may be a
+process of its own on the same log. On servers every role may be a process of its own, and several at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
     """The collector role alone: HTTP in, log out."""
     async with open_base(settings) as base, asyncio.TaskGroup() as group:
         ready = asyncio.Event()
-        app = make_health_app(base.pings, base.registry)
+        app = make_health_app(base.pings, base.registry, settings.metrics_from)
         group.create_task(serve_http(base, make_collector(base), app, stop, ready), name="http")
         group.create_task(write_key_uses(base, stop), name="key uses")
         await ready.wait()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -58,6 +59,20 @@ def _to_network_advice(text: str) -> str:
         return "write for example 10.0.0.0/8, 192.0.2.7 or fd00::/8, with commas between several"
 
 
+def read_url_file(values: dict[str, object], name: str) -> str:
+    """The URL in the file that stands in for a setting; raise ValueError where that cannot be."""
+    path = Path(str(values[f"{name}_file"]))
+    if values.get(name):
+        message = f"PULSE_{name.upper()} and PULSE_{name.upper()}_FILE are both set: unset one"
+        raise ValueError(message)
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"PULSE_{name.upper()}_FILE: {path} cannot be read: {error}"
+        raise ValueError(message) from error
+
+
+URLS = ("log_url", "warehouse_url", "control_url", "limits_url")
 GeoPath = Annotated[str, AfterValidator(to_absolute)]
 Listen = Annotated[str, AfterValidator(refuse_no_address)]
 Folder = Annotated[Path, AfterValidator(to_folder)]
@@ -76,9 +91,17 @@ class Settings(BaseSettings):
     warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
     control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")
     limits_url: str = Field("memory://", description="Where request limits are counted")
+    log_url_file: str = Field("", description="File that holds `PULSE_LOG_URL`, for secrets")
+    warehouse_url_file: str = Field("", description="File that holds `PULSE_WAREHOUSE_URL`")
+    control_url_file: str = Field("", description="File that holds `PULSE_CONTROL_URL`")
+    limits_url_file: str = Field("", description="File that holds `PULSE_LIMITS_URL`")
+    member: str = Field(
+        "", description="Name of this consumer among those of the log, the same after a restart; default host:port"
+    )
     collect_limit: int = Field(0, ge=0, description="Events a second per site, 0 is none")
     collect_address_limit: int = Field(100, ge=0, description="Records a second per client address, 0 is none")
     trusted_proxies: Networks = Field((), description="Networks whose `X-Forwarded-For` is believed, with commas")
+    metrics_from: Networks = Field((), description="Networks besides this machine that may read `/metrics`")
     plan: Literal["free", "pro", "enterprise"] = Field("pro", description="Plan of an organisation made without one")
     geo: GeoPath = Field("", description="MMDB file or folder, or `off`; default `{data}/geo`")
     log_budget: int = Field(10 * 1024**3, ge=2**20, description="Bytes the event log may take on disk")
@@ -88,6 +111,22 @@ class Settings(BaseSettings):
         description="Bytes the warehouse may take, what it merged lately included; 0 is all but 1 GiB of the disk",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_files(cls, values: dict[str, object]) -> dict[str, object]:
+        """Put the URLs that stand in files in their place; raise ValueError for a file that cannot be read."""
+        return values | {name: read_url_file(values, name) for name in URLS if values.get(f"{name}_file")}
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether log and warehouse are servers, so that any number of processes may have any role."""
+        return self.log.startswith("kafka://") and self.warehouse.startswith("clickhouse://")
+
+    @property
+    def member_name(self) -> str:
+        """What this process is called among the consumers of its log."""
+        return self.member or f"{socket.gethostname()}:{self.listen.rpartition(':')[2]}"
 
     @property
     def geo_path(self) -> Path | None:

@@ -18,6 +18,8 @@ from deploy.tables import to_blocks, to_lines
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
+    from pydantic_core import ErrorDetails
+
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else")]
 
@@ -28,6 +30,14 @@ errors = Console(stderr=True, highlight=False)
 
 class CommandError(Exception):
     """A command cannot do what it was asked to; the message is the one line that the user sees."""
+
+    exit_code = 1
+
+
+class SettingError(CommandError):
+    """What a setting names cannot be used; the message says which and what to do."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +78,13 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [
-            f"PULSE_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        ]
-        raise CommandError("; ".join(problems)) from error
+        raise CommandError("; ".join(map(to_problem, error.errors()))) from error
+
+
+def to_problem(item: ErrorDetails) -> str:
+    """One wrong setting in words."""
+    setting = f"PULSE_{str(item['loc'][0]).upper()}: " if item["loc"] else ""
+    return setting + item["msg"].removeprefix("Value error, ")
 
 
 def run(work: Coroutine[object, object, T]) -> T:

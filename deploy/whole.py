@@ -1,9 +1,10 @@
-"""Consumer, query and jobs (and the collector, if asked) in one process on the embedded engine."""
+"""Consumer, query and jobs, whichever are asked (and the collector): on the embedded engine all in one process."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from schemas.warehouse.client import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from aiohttp import web
 
@@ -35,8 +37,11 @@ async def serve_whole(
 ) -> None:
     """Run until `stop`."""
     everything = Role.ALL in roles
-    async with open_parts(settings, failpoint) as parts, answering_commands(parts), asyncio.TaskGroup() as group:
-        await parts.retention.resume()  # before the consumer: it would land rows among those that are half deleted
+    async with open_parts(settings, failpoint) as parts, answering(parts), asyncio.TaskGroup() as group:
+        if parts.following is None:
+            await parts.retention.resume()  # before the consumer: it would land rows among those that are half deleted
+        else:
+            group.create_task(parts.following.run(stop), name="following")
         ready = asyncio.Event()
         collector = make_collector(parts.base) if everything or Role.COLLECTOR in roles else None
         app = make_app(parts, answers=everything or Role.QUERY in roles)
@@ -58,6 +63,11 @@ async def serve_whole(
                 await asyncio.to_thread(parts.consumer.load)  # beside serving: a start is half a second shorter
 
 
+def answering(parts: Parts) -> AbstractAsyncContextManager[None]:
+    """Run commands for others where nobody else can; servers they can reach by themselves."""
+    return answering_commands(parts) if parts.following is None else nullcontext()
+
+
 async def wait_for(stop: asyncio.Event) -> None:
     """Return when it is time to stop."""
     await stop.wait()
@@ -67,7 +77,7 @@ def make_app(parts: Parts, *, answers: bool) -> web.Application:
     """The query application, or health and metrics alone."""
     pings = {**parts.base.pings, "warehouse": parts.warehouse.ping}
     if not answers:
-        return make_health_app(pings, parts.base.registry)
+        return make_health_app(pings, parts.base.registry, parts.base.settings.metrics_from)
     deps = Deps(
         warehouse=parts.warehouse,
         control=parts.base.control,
@@ -79,6 +89,7 @@ def make_app(parts: Parts, *, answers: bool) -> web.Application:
         registry=parts.base.registry,
         limits=Limits(),
         version=version("pulse-analytics"),
+        metrics_from=parts.base.settings.metrics_from,
         limits_url=parts.base.settings.limits_url,
         read_attribution=AttributionReader(parts.base.settings.geo_path, parts.base.clock).read,
     )

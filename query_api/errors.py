@@ -25,6 +25,7 @@ import structlog
 from aiohttp import web
 
 from query_api.question import InvalidQuestionError
+from schemas.in_flight import InFlightUnknownError
 from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ def to_api_error(request: web.Request, error: Exception) -> ApiError:
     if isinstance(error, WarehouseLimitError):
         log.warning("query_over_limit", path=request.path, reason=str(error)[:LONGEST_REASON])
         return UnavailableError(TOO_MUCH)
+    if isinstance(error, InFlightUnknownError):
+        log.warning("log_not_read", path=request.path, reason=str(error)[:LONGEST_REASON])
+        return UnavailableError.after(NOT_NOW, 5)
     if isinstance(error, WarehouseError):
         log.error("warehouse_failed", path=request.path, reason=str(error)[:LONGEST_REASON])
         return UnavailableError.after(NOT_NOW, 5)

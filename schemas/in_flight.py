@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from schemas.event import BlockHeaders
 
 
+class InFlightUnknownError(Exception):
+    """What waits in the log cannot be read now; come back in some seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class InFlight:
     """One log partition: all records before `position` are in the warehouse; `headers` are those from there on.
