@@ -18,8 +18,6 @@ from ingest.collector import EVENTS, PIXEL_GIF, SCRIPT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Commands that issue 4 adds; a name goes from here once it is there (nothing breaks if it stays).
-ANNOUNCED = frozenset({"migrate"})
 COLLECTED = frozenset({EVENTS, PIXEL_GIF, SCRIPT})  # paths that only a collector answers
 STOP_SECONDS = 30  # the longest that a stop may take, deploy/http.py
 PATHS = frozenset(found.canonical for found in make_health_app({}, CollectorRegistry()).router.resources())
@@ -29,7 +27,7 @@ def find_commands() -> frozenset[str]:
     """Every command of `pulse`."""
     group = typer.main.get_command(make_app(only_serve=False))
     assert isinstance(group, TyperGroup)
-    return frozenset(group.commands) | ANNOUNCED
+    return frozenset(group.commands)
 
 
 def find_paths(written: str) -> set[str]:

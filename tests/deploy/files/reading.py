@@ -12,17 +12,13 @@ import yaml
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-# Each of the four URLs may also stand in a file, whose path a variable of this ending names.
-FROM_FILES = frozenset(f"{name}_file" for name in Settings.model_fields if name.endswith("_url"))
-# Settings that issue 4 adds; a name goes from here once the model has it (nothing breaks if it stays).
-ANNOUNCED = frozenset({"metrics_from", "member"})
-SETTINGS = frozenset(f"PULSE_{name.upper()}" for name in {*Settings.model_fields, *FROM_FILES, *ANNOUNCED})
+SETTINGS = frozenset(f"PULSE_{name.upper()}" for name in Settings.model_fields)
 
 
 def read_documents(path: Path) -> list[Json]:
@@ -83,6 +79,11 @@ def names(tree: Json) -> set[str]:
 def find_settings(written: str) -> set[str]:
     """Every PULSE_… that a text names."""
     return set(re.findall(r"\bPULSE_[A-Z_]+[A-Z]\b", written))
+
+
+def to_settings(given: Mapping[str, Json]) -> Settings:
+    """What Pulse makes of these variables; raise ValidationError for what it refuses."""
+    return Settings.model_validate({name.removeprefix("PULSE_").lower(): value for name, value in given.items()})
 
 
 def to_partitions(log_url: str) -> int:

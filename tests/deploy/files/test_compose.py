@@ -25,6 +25,7 @@ from tests.deploy.files.reading import (
     read_documents,
     text,
     to_partitions,
+    to_settings,
 )
 
 if TYPE_CHECKING:
@@ -149,6 +150,14 @@ def test_urls_lead_to_the_services_with_their_passwords(secrets: Path) -> None:
     assert (secrets / "postgres_password").read_text() == postgres
     assert f"requirepass {valkey}\n" in (secrets / "valkey.conf").read_text()
     assert len({clickhouse, postgres, valkey}) == 3
+
+
+@pytest.mark.parametrize("name", PULSE)
+def test_pulse_takes_its_settings(name: str, secrets: Path) -> None:
+    given = mapping(PULSE[name]["environment"])
+    settings = to_settings({key: text(value).replace("/run/secrets", str(secrets)) for key, value in given.items()})
+    assert settings.is_scaled
+    assert settings.warehouse == (secrets / "warehouse_url").read_text()
 
 
 def test_secrets_are_never_committed_and_never_in_the_image() -> None:

@@ -22,6 +22,7 @@ from tests.deploy.files.reading import (
     read_documents,
     text,
     to_partitions,
+    to_settings,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +101,17 @@ def test_settings_exist_and_secrets_lie_where_they_are_looked_for() -> None:
         }
         assert at(volumes["urls"], "secret", "secretName") == at(secret, "metadata", "name")
         assert at(container(document), "envFrom", 0, "configMapRef", "name") == "pulse-settings"
+
+
+def test_pulse_takes_its_settings(tmp_path: Path) -> None:
+    (secret,) = of_kind("Secret")
+    for key, url in mapping(at(secret, "stringData")).items():
+        (tmp_path / key).write_text(text(url))
+    given = read_settings(FOLDER / "base") | read_settings(EXAMPLE)
+    settings = to_settings({name: value.replace("/run/secrets/pulse", str(tmp_path)) for name, value in given.items()})
+    assert settings.is_scaled
+    assert settings.trusted_proxies
+    assert settings.metrics_from
 
 
 @pytest.mark.parametrize("name", PODS)
