@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -96,7 +97,9 @@ class Settings(BaseSettings):
     control_url_file: str = Field("", description="File that holds `PULSE_CONTROL_URL`")
     limits_url_file: str = Field("", description="File that holds `PULSE_LIMITS_URL`")
     member: str = Field(
-        "", description="Name of this consumer among those of the log, the same after a restart; default host:port"
+        "",
+        pattern="^[A-Za-z0-9._-]{0,200}$",
+        description="Name of this consumer among those of the log, the same after a restart; default host-port",
     )
     collect_limit: int = Field(0, ge=0, description="Events a second per site, 0 is none")
     collect_address_limit: int = Field(100, ge=0, description="Records a second per client address, 0 is none")
@@ -126,7 +129,8 @@ class Settings(BaseSettings):
     @property
     def member_name(self) -> str:
         """What this process is called among the consumers of its log."""
-        return self.member or f"{socket.gethostname()}:{self.listen.rpartition(':')[2]}"
+        port = self.listen.rpartition(":")[2]
+        return self.member or re.sub(r"[^A-Za-z0-9._-]", "-", f"{socket.gethostname()}-{port}")
 
     @property
     def geo_path(self) -> Path | None:
