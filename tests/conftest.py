@@ -12,7 +12,7 @@ import pytest
 from schemas.control.connect import migrate_control, open_control
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
-from tests.door.fixtures import door  # noqa: F401 - a fixture
+from tests.door.fixtures import cluster_door, door  # noqa: F401 - fixtures
 from tests.exactly.profiles import register_profiles
 from tests.servers.control_fixtures import making_url, postgres, valkey  # noqa: F401 - two are fixtures
 from tests.servers.kafka_fixture import kafka_server  # noqa: F401 - a fixture
@@ -35,10 +35,15 @@ def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def engine_url(request: pytest.FixtureRequest) -> str:
-    """URL of the warehouse that the run is for: PULSE_TEST_CLICKHOUSE_URL (`door` starts one), else embedded."""
+    """URL of the warehouse that the run is for: PULSE_TEST_CLICKHOUSE_URL, else the engine in this process.
+
+    `door` starts a door, `cluster` one that plays a cluster of one shard.
+    """
     url = os.environ.get("PULSE_TEST_CLICKHOUSE_URL", "")
     if url == "door":
         return str(request.getfixturevalue("door").url)
+    if url == "cluster":
+        return f"{request.getfixturevalue('cluster_door').url}/?cluster=pulse"
     return url or str(request.getfixturevalue("embedded_url"))
 
 

@@ -18,10 +18,13 @@ from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from schemas.warehouse.address import refuse
+from schemas.warehouse.cluster import PINNED_ON_CLUSTERS
 from schemas.warehouse.errors import WarehouseError, WarehouseUnknownError
 from schemas.warehouse.settings import NEWER, PINNED, PINNED_ON_SERVERS, SELECT_NAMES, refuse_other_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clickhouse_connect.driver.client import Client
     from urllib3 import PoolManager
 
@@ -89,7 +92,7 @@ class Server:
         self.pool = make_pool(address)
         self.client = connect(address, host, self.pool, database)
         self._used = time.monotonic()
-        pin(self.client)
+        pin(self.client, PINNED_ON_CLUSTERS if address.cluster else {})
 
     def wait_at_most(self, seconds: float) -> Timeout:
         """Let the next request be answered in so many seconds; a connection that may be stale is not used for it.
@@ -180,11 +183,11 @@ def refuse_old(version: str, host: Host) -> None:
         refuse(f"the server at {host} is ClickHouse {version}; {needed} is needed ({OLDEST_REASON})")
 
 
-def pin(client: Client) -> None:
+def pin(client: Client, more: Mapping[str, int | str]) -> None:
     """Let every request carry our settings, and read them back; raise WarehouseError when one does not hold."""
     wanted = {
         name: value
-        for name, value in {**PINNED, **PINNED_ON_SERVERS}.items()
+        for name, value in {**PINNED, **PINNED_ON_SERVERS, **more}.items()
         if name in client.server_settings or name not in NEWER
     }
     try:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.warehouse.cluster import Cluster, to_local
+from schemas.warehouse.errors import WarehouseError, WarehouseUnknownError, may_pass
 from schemas.warehouse.fence import INSERT_TAG
 from schemas.warehouse.handle import as_warehouse_error
 from schemas.warehouse.long_lists import split_long_lists
@@ -23,6 +25,7 @@ from schemas.warehouse.server_insert import (
     to_fenced_insert,
     to_plain_insert,
 )
+from schemas.warehouse.shards import refuse_other_shards, split_by_shard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +53,11 @@ class ServerHandle:
     """Connections of one thread to the server, or to one of each shard; questions go to the first."""
 
     def __init__(self, address: Address, database: str) -> None:
+        self._cluster = Cluster(address.cluster, database) if address.cluster else None
         self._shards = [Server(address, host, database) for host in address.hosts]
         self._columns: dict[str, dict[str, str]] = {}
+        if self._cluster:
+            refuse_other_shards(self._shards, self._cluster.name)
 
     def query(self, sql: str, parameters: Mapping[str, object], limits: Limits) -> pa.Table:
         """Ask; clickhouse-connect asks once more when the connection was closed under it."""
@@ -62,22 +68,37 @@ class ServerHandle:
             return server.client.query_arrow(text, values, settings={**limits.to_settings(), **WHOLE_ANSWER})
 
     def insert(self, table: str, rows: pa.Table, fence: Fence | None) -> None:
-        """Insert in one statement, which the server refuses by itself when the fence is not the highest."""
-        server = self._shards[0]
+        """Insert in one statement a shard, which its server refuses by itself when the fence is not the highest.
+
+        Over several shards: those before one that failed have landed, so that is unknown.
+        """
+        landed = False
+        for server, part in split_by_shard(self._shards, rows):
+            try:
+                self._insert(server, table, part, fence)
+            except WarehouseError as error:
+                if landed and may_pass(error):
+                    raise WarehouseUnknownError(str(error)) from error
+                raise
+            landed = True
+
+    def _insert(self, server: Server, table: str, rows: pa.Table, fence: Fence | None) -> None:
+        target, fences = (to_local(table), to_local("fences")) if self._cluster else (table, "fences")
         if fence is None:
-            statement = to_plain_insert(table, rows.column_names)
+            statement = to_plain_insert(target, rows.column_names)
         else:
-            statement = to_fenced_insert(table, self._pick_columns(server, table, rows.column_names), "fences")
+            statement = to_fenced_insert(target, self._pick_columns(server, target, rows.column_names), fences)
         send_insert(server, statement, rows, fence)
 
     def command(self, sql: str, parameters: Mapping[str, object]) -> None:
         """Run it once; raise WarehouseUnknownError where it cannot be told whether it was done."""
         server = self._shards[0]
-        server.wait_at_most(COMMAND_SECONDS)
-        try:
-            server.client.command(sql, dict(parameters), settings=WHOLE_ANSWER)
-        except ClickHouseError as error:
-            raise to_write_error(error, server.host) from error
+        for statement in self._cluster.rewrite(sql) if self._cluster else [sql]:
+            server.wait_at_most(COMMAND_SECONDS)
+            try:
+                server.client.command(statement, dict(parameters), settings=WHOLE_ANSWER)
+            except ClickHouseError as error:
+                raise to_write_error(error, server.host) from error
 
     def stop_inserts(self, owners: Sequence[str]) -> None:
         """Kill what runs until nothing is left; each shard by itself, so that one that is away stops no other."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from aiohttp import web
 
+from tests.door.engine import write_cluster
 from tests.door.serving import Entry, Serving
 
 
@@ -20,8 +23,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     if arguments.tied:
         loop.add_reader(sys.stdin, stop.set)  # nothing is ever sent: readable is closed, so whoever began us is gone
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    serving = Serving(arguments.folder, Entry(arguments.user, arguments.password))
+    serving = Serving(arguments.folder, Entry(arguments.user, arguments.password), arguments.cluster)
     runner = web.AppRunner(serving.make_app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, arguments.host, arguments.port).start()
@@ -38,8 +40,16 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--user", default="default")
     parser.add_argument("--password", default="")
+    parser.add_argument("--cluster", default="", help="play a cluster of this name with one shard")
     parser.add_argument("--tied", action="store_true", help="stop when stdin is closed")
-    asyncio.run(serve(parser.parse_args()))
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    arguments.folder = arguments.folder.resolve()
+    with tempfile.TemporaryDirectory() as private:  # the engine reads ./config.xml
+        os.chdir(private)
+        if arguments.cluster:
+            write_cluster(Path(private), arguments.cluster)
+        asyncio.run(serve(arguments))
 
 
 if __name__ == "__main__":

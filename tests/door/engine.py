@@ -73,8 +73,9 @@ def split_body(query: str, body: bytes) -> tuple[str, bytes | None]:
 class Engine:
     """chDB in this process, on one folder; statements run in threads, any number at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cluster: str) -> None:
         self._folder = folder
+        self._cluster = cluster
         self._failed_writes = 0
         options = {"max_server_memory_usage": memory_limit(), **CACHES, KEEP_FREE: KEPT_FREE}
         self._place = build_connection_string(str(folder), options)
@@ -84,7 +85,8 @@ class Engine:
         """Run it; raise EngineError. An insert with data takes `slow` seconds longer and can be killed in them."""
         with self._handle(statement) as handle:
             if statement.data is None:
-                answer = self._ask(handle, statement.sql, statement)
+                sql = to_one_server(statement.sql) if self._cluster else statement.sql
+                answer = self._ask(handle, sql, statement)
             else:
                 with spooled(statement.data) as path:
                     answer = self._ask(handle, to_read_file(statement.sql, path, slow), statement)
@@ -189,6 +191,21 @@ def split_format(sql: str) -> tuple[str, str]:
     if found is None:
         raise EngineError(62, f"Code: 62. DB::Exception: no FORMAT at the end of {sql[:100]!r}. (SYNTAX_ERROR)")
     return found[1].rstrip(), found[2]
+
+
+def to_one_server(sql: str) -> str:
+    """A statement for a cluster of one shard with one replica, as the shard runs it: there is no Keeper here."""
+    plain = re.sub(r"\bON CLUSTER \w+", "", sql)
+    plain = re.sub(r"\bReplicated(\w*MergeTree)\('[^']*', '[^']*',? ?", r"\1(", plain)
+    return re.sub(r"\breplicated_deduplication_window = 0,", "", plain)
+
+
+def write_cluster(folder: Path, name: str) -> None:
+    """Let the engine that is started in this folder know a cluster whose only shard is it: chDB reads ./config.xml."""
+    replica = "<replica><host>127.0.0.1</host><port>9000</port></replica>"
+    cluster = f"<{name}><shard><internal_replication>true</internal_replication>{replica}</shard></{name}>"
+    text = f"<clickhouse><tcp_port>9000</tcp_port><remote_servers>{cluster}</remote_servers></clickhouse>"
+    (folder / "config.xml").write_text(text)
 
 
 def quote(text: str) -> str:

@@ -19,3 +19,10 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A running door. Whoever kills or pauses it starts it again; faults are cleared by those who set them."""
     with Door(tmp_path_factory.mktemp("door"), password=PASSWORD) as door:
         yield door
+
+
+@pytest.fixture(scope="session")
+def cluster_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A running door that plays the cluster `pulse`."""
+    with Door(tmp_path_factory.mktemp("cluster"), password=PASSWORD, cluster="pulse") as door:
+        yield door

@@ -29,13 +29,18 @@ class DoorError(Exception):
 
 
 class Door:
-    """A door on `folder`; its port stays over a restart. Ends with this process, however that ends."""
+    """A door on `folder`; its port stays over a restart. Ends with this process, however that ends.
 
-    def __init__(self, folder: Path, port: int = 0, user: str = "default", password: str = "") -> None:
+    With a `cluster` it plays a cluster of that name with one shard of one replica.
+    """
+
+    user = "default"
+
+    def __init__(self, folder: Path, port: int = 0, password: str = "", cluster: str = "") -> None:
         self.folder = folder
         self.port = port or find_free_port()
-        self.user = user
         self.password = password
+        self.cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,7 +57,8 @@ class Door:
     def start(self) -> Self:
         """Start it and return when it answers; raise DoorError."""
         options = ["--folder", str(self.folder), "--port", str(self.port), "--user", self.user]
-        command = [sys.executable, "-m", "tests.door", *options, "--password", self.password, "--tied"]
+        options += ["--password", self.password, "--cluster", self.cluster, "--tied"]
+        command = [sys.executable, "-m", "tests.door", *options]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)  # noqa: S603 - our own module
         end = time.monotonic() + START_SECONDS
         while not self.answers():

@@ -45,8 +45,8 @@ class Entry:
 class Serving:
     """Answers requests; `faults` says which of them badly."""
 
-    def __init__(self, folder: Path, entry: Entry) -> None:
-        self._engine = Engine(folder)
+    def __init__(self, folder: Path, entry: Entry, cluster: str) -> None:
+        self._engine = Engine(folder, cluster)
         self._entry = entry
         self._threads = ThreadPoolExecutor(THREADS)
         self._faults = Faults()

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=["embedded_url", "server_url"])
-async def warehouse(request: pytest.FixtureRequest) -> AsyncIterator[Warehouse]:
+def kind_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each kind of warehouse, one after the other."""
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+async def warehouse(kind_url: str) -> AsyncIterator[Warehouse]:
     """A migrated, empty warehouse, once of each kind."""
-    async with open_empty(str(request.getfixturevalue(request.param))) as warehouse:
+    async with open_empty(kind_url) as warehouse:
         yield warehouse
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -53,8 +54,10 @@ def test_a_url_says_where_and_who(url: str, expected: Address) -> None:
 
 @pytest.mark.parametrize(("url", "problem"), BAD)
 def test_a_url_that_cannot_be_meant_is_refused(url: str, problem: str) -> None:
-    with pytest.raises(WarehouseError, match=r"PULSE_WAREHOUSE_URL: .*" + problem) as caught:
+    with pytest.raises(WarehouseError) as caught:
         to_address(url)
+    assert re.search(problem, str(caught.value))
+    assert str(caught.value).startswith("PULSE_WAREHOUSE_URL: ")
     assert SECRET not in str(caught.value)
 
 

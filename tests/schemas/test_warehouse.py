@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
 from ingest.progress import LANDED, read_marks
 from schemas.warehouse import migrate as migrate_module
-from schemas.warehouse.client import BLOCK_ROWS, PINNED, Limits
+from schemas.warehouse.client import BLOCK_ROWS, PINNED, Limits, Warehouse
 from schemas.warehouse.errors import WarehouseError, WarehouseLimitError
 from schemas.warehouse.migrate import migrate, split_statements
 from tests.schemas.events import make_events
-
-if TYPE_CHECKING:
-    from schemas.warehouse.client import Warehouse
 
 SETTINGS = "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}"
 SLOW = "SELECT count() AS n FROM numbers(100000000000) WHERE sipHash64(number) = 1"
@@ -102,9 +98,32 @@ async def test_a_second_migration_does_nothing(warehouse: Warehouse) -> None:
 async def test_a_migration_that_changed_afterwards_is_refused(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate_module, "read_migrations", lambda: [("001_events.sql", "SELECT 1")])
+    names = [name for name, _ in migrate_module.read_migrations()]
+    monkeypatch.setattr(migrate_module, "read_migrations", lambda: [(name, "SELECT 1") for name in names])
     with pytest.raises(WarehouseError, match="changed after it was applied"):
         await migrate(warehouse)
+
+
+async def test_a_warehouse_that_a_newer_program_migrated_is_refused(warehouse: Warehouse) -> None:
+    await warehouse.command("INSERT INTO migrations (name, digest) SELECT '999_later.sql', ''")
+    with pytest.raises(WarehouseError, match=r"newer than this program: it has been through 999_later\.sql"):
+        await migrate(warehouse)
+
+
+async def test_processes_that_migrate_at_once_do_not_disturb_each_other(warehouse: Warehouse, kind_url: str) -> None:
+    (row,) = (await warehouse.query("SELECT currentDatabase() AS name")).to_pylist()
+    database = f"{row['name']}_again"
+    several = [Warehouse(kind_url, 1, database) for _ in range(3)]
+    await asyncio.gather(*map(migrate, several))
+    assert await migrate(several[0]) == []
+    tables = "SELECT name, create_table_query FROM system.tables WHERE database = {name:String} ORDER BY name"
+    made, once = [(await warehouse.query(tables, {"name": name})).to_pylist() for name in (database, row["name"])]
+    for table in made:
+        table["create_table_query"] = table["create_table_query"].replace(database, row["name"])
+    assert made == once
+    await several[0].command(f"DROP DATABASE {database} SYNC")
+    for one in several:
+        await one.close()
 
 
 def test_a_semicolon_ends_a_statement_and_a_comment_is_none() -> None:
