@@ -1,7 +1,7 @@
 """What ingest may know of sites and keys: a read-only, refreshed view of the control plane.
 
-Nothing here writes. That nothing changed is known for 3 µs (`ControlChanges`), so the view is read again only after a
-change, and a change is in force within `CHECK_MS`.
+Nothing here writes. Whether something changed is known at once (`ControlChanges`), so the view is read again only after
+a change, and a change is in force within `CHECK_MS`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.control import tables
 from schemas.control.changes import ControlChanges
+from schemas.control.view import ControlView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from ingest.address import Network
     from schemas.event import SiteId
 
 CHECK_MS = 5  # how long a change may go unnoticed; a command takes longer to end its process
 RELOAD_SECONDS = 0.1  # between two readings, however often something changes
+LOOK_SECONDS = 1.0  # how long a request waits for a reading
 
 log = structlog.get_logger()
 
@@ -78,85 +80,99 @@ def to_digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
+class Known(NamedTuple):
+    """All of it at one instant."""
+
+    by_key: Mapping[str, Site]
+    by_id: Mapping[SiteId, Site]
+    keys_by_digest: Mapping[str, ProjectKey]
+
+
 class Sites:
-    """The view. `by_key`, `by_id` and `keys_by_digest` are replaced as a whole, never changed in place."""
+    """The view. `by_key`, `by_id` and `keys_by_digest` are replaced as a whole, never changed in place.
+
+    While the control plane cannot be read it stays as it is: who is known goes on without waiting, and the first
+    check in each `RELOAD_SECONDS` begins another try.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.by_key: Mapping[str, Site] = {}
-        self.by_id: Mapping[SiteId, Site] = {}
-        self.keys_by_digest: Mapping[str, ProjectKey] = {}
         self._engine = engine
         self._changes: ControlChanges | None = None
-        self._version: tuple[int, int] | None = None
+        self._view: ControlView[Known] | None = None
+        self._known = Known({}, {}, {})
         self._checked = 0
-        self._changed = False
-        self._reloading: asyncio.Task[None] | None = None
-        self._last_reload = 0.0
+        self._stale = False
+        self._is_unreadable = False
+
+    @property
+    def by_key(self) -> Mapping[str, Site]:
+        """Sites by their public key."""
+        return self._known.by_key
+
+    @property
+    def by_id(self) -> Mapping[SiteId, Site]:
+        """Sites by id."""
+        return self._known.by_id
+
+    @property
+    def keys_by_digest(self) -> Mapping[str, ProjectKey]:
+        """Keys by the digest of their text."""
+        return self._known.keys_by_digest
 
     async def start(self) -> None:
         """Read the view for the first time; raise SQLAlchemyError when it cannot be read."""
         self._changes = ControlChanges(self._engine)
-        await self._read()
+        self._view = ControlView(self._engine, self._changes, self._read, self._known, RELOAD_SECONDS)
+        await self._view.refresh()
 
     async def stop(self) -> None:
         """Keep what is known, look no more."""
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.wait([self._reloading])
-        if self._changes is not None:
+        if self._view is not None and self._changes is not None:
+            self._view.close()
             self._changes.close()
-            self._changes = None
+            self._view = self._changes = None
 
     def is_stale(self, now: int) -> bool:
-        """Whether a change is known that is not read yet; the control plane is asked every `CHECK_MS` of `now`.
+        """Whether to wait for a reading (`look_again`); the control plane is asked every `CHECK_MS` of `now`.
 
         It is asked too when `now` went back: a clock set back must not hold changes up.
         """
-        if not self._checked <= now < self._checked + CHECK_MS:
+        if not self._checked <= now < self._checked + CHECK_MS and self._view is not None:
             self._checked = now
-            self._changed = not self.is_current()
-        return self._changed
+            self._stale = not self._view.is_current()
+            self._is_unreadable &= self._stale
+            if self._is_unreadable:
+                self._view.begin()
+        return self._stale and not self._is_unreadable
 
     def is_current(self) -> bool:
-        """Whether the view holds everything that was committed before this call."""
-        return self._read_version() == self._version
+        """Whether the view holds everything that was committed before this call, or before a look just now."""
+        return self._view is None or self._view.is_certain()
 
     async def look_again(self) -> None:
         """Return when the view holds everything that was committed before this call.
 
-        Current already costs nothing; else callers share one reading, at most ten a second. A control plane that
-        cannot be read leaves the view as it is, and not current.
+        Callers share readings, at most ten a second. A control plane that cannot be read within `LOOK_SECONDS` leaves
+        the view as it is, and not current.
         """
-        if self.is_current():
+        if self._view is None:
             return
-        if self._reloading is None:
-            self._reloading = asyncio.create_task(self._reload(), name="sites reload")
-        await asyncio.shield(self._reloading)
-
-    def _read_version(self) -> tuple[int, int] | None:
-        return self._version if self._changes is None else self._changes.read_version()
-
-    async def _reload(self) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._last_reload + RELOAD_SECONDS - loop.time())
-        self._last_reload = loop.time()
-        self._reloading = None  # who comes from here on needs a later reading
         try:
-            await self._read()
-        except SQLAlchemyError as error:
-            log.warning("control_plane_unreadable", error=type(error).__name__)
-        self._changed = False  # also after a failure: known sites go on, and the next check finds it again
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._view.look()
+        except (SQLAlchemyError, TimeoutError) as error:
+            if not self._is_unreadable:
+                log.warning("control_plane_unreadable", error=type(error).__name__)
+            self._is_unreadable = True
+        self._stale = False  # also after a failure: known sites go on, and the next check finds it again
 
-    async def _read(self) -> None:
-        version = self._read_version()  # before the rows: a change in between is seen as one
-        async with self._engine.connect() as connection:
-            site_rows = (await connection.execute(SITES)).mappings().all()
-            key_rows = (await connection.execute(KEYS)).mappings().all()
-        sites = {row["site_key"]: _to_site(row) for row in site_rows}
-        self.by_key = sites
-        self.by_id = {site.id: site for site in sites.values()}
-        self.keys_by_digest = {row["digest"]: _to_key(row) for row in key_rows}
-        self._version = version
+    async def _read(self, connection: AsyncConnection) -> Known:
+        site_rows = (await connection.execute(SITES)).mappings().all()
+        key_rows = (await connection.execute(KEYS)).mappings().all()
+        by_key = {row["site_key"]: _to_site(row) for row in site_rows}
+        by_id = {site.id: site for site in by_key.values()}
+        self._known = Known(by_key, by_id, {row["digest"]: _to_key(row) for row in key_rows})
+        return self._known
 
 
 def _to_site(row: RowMapping) -> Site:

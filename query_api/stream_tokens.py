@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert
 
 from query_api.control.keys import to_digest
+from query_api.control.unavailable import telling_unavailable
 from query_api.errors import UnauthorizedError
 from schemas.api import StreamToken
 from schemas.control.tables import stream_tokens
@@ -27,17 +28,19 @@ async def create_token(engine: AsyncEngine, key_id: int, now: datetime) -> Strea
     """Make a token that stands for the key once within 60 s; those that nobody used are swept out."""
     token = PREFIX + secrets.token_urlsafe(BYTES)
     row = {"digest": to_digest(token), "key_id": key_id, "expires_at": now + LIFE}
-    async with engine.begin() as connection:
-        await connection.execute(delete(stream_tokens).where(stream_tokens.c.expires_at <= now))
-        await connection.execute(insert(stream_tokens).values(row))
+    with telling_unavailable():
+        async with engine.begin() as connection:
+            await connection.execute(delete(stream_tokens).where(stream_tokens.c.expires_at <= now))
+            await connection.execute(insert(stream_tokens).values(row))
     return StreamToken(token=token, expires_at=now + LIFE)
 
 
 async def spend_token(engine: AsyncEngine, token: str, now: datetime) -> int:
     """The id of the key that it stands for; the token is gone afterwards. UnauthorizedError when it is no good."""
     used = delete(stream_tokens).where(stream_tokens.c.digest == to_digest(token)).returning(stream_tokens)
-    async with engine.begin() as connection:
-        row = (await connection.execute(used)).one_or_none()
+    with telling_unavailable():
+        async with engine.begin() as connection:
+            row = (await connection.execute(used)).one_or_none()
     if row is None or row.expires_at <= now:
         message = "This stream token was used or has expired: POST /v1/stream-tokens makes another one"
         raise UnauthorizedError(message)

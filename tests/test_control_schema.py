@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from schemas.control.connect import MIGRATIONS, migrate_control
 from schemas.control.tables import metadata
+from tests.servers.control_fixtures import pytest_generate_tests  # noqa: F401 - pytest calls it
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

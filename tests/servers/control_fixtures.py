@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from schemas.control.connect import POSTGRES, SQLITE, migrate_control, open_control
+from schemas.control.tables import metadata
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import ValkeyServer
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-TEMPLATE = "migrated"
+# Emptied and used again: a new database costs five times as much (100 ms).
+EMPTY = f"SET lock_timeout = '5s'; TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
 numbers = itertools.count(1)
+free_databases: list[str] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -48,28 +51,26 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @asynccontextmanager
 async def making_url(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[str]:
-    """URL of an empty control plane of the kind that the test is run on."""
+    """URL of an empty control plane of the kind that the test is run on; one on PostgreSQL is migrated."""
     if getattr(request, "param", SQLITE) == SQLITE:
         yield f"sqlite:///{folder}/control.db"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    await make_template(server)
-    name = f"test_{next(numbers)}"
-    server.run_sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    name = free_databases.pop() if free_databases else await make_database(server)
     yield server.url(name)
     server.start()
-    server.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.run_sql(EMPTY, name)
+    free_databases.append(name)
 
 
-async def make_template(server: PostgresServer) -> None:
-    """Migrate one database that the others are copied from (50 ms instead of 300)."""
-    if server.run_sql(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):  # noqa: S608 - a constant
-        return
-    server.run_sql(f"CREATE DATABASE {TEMPLATE}_soon")
-    engine = open_control(server.url(f"{TEMPLATE}_soon"))
+async def make_database(server: PostgresServer) -> str:
+    """A migrated database of its own."""
+    name = f"test_{next(numbers)}"
+    server.run_sql(f"CREATE DATABASE {name}")
+    engine = open_control(server.url(name))
     await migrate_control(engine)
     await engine.dispose()
-    server.run_sql(f"ALTER DATABASE {TEMPLATE}_soon RENAME TO {TEMPLATE}")
+    return name
 
 
 def url_of(engine: AsyncEngine) -> str:

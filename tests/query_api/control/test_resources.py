@@ -25,6 +25,7 @@ from query_api.errors import ApiError, BadRequestError, ConflictError, NotFoundE
 from schemas.control.changes import ControlChanges
 from schemas.control.connect import open_control
 from schemas.control.tables import keys
+from tests.servers.control_fixtures import pytest_generate_tests, url_of  # noqa: F401 - pytest calls it
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -204,13 +205,16 @@ async def test_a_rotated_key_lives_on_for_the_overlap(control: AsyncEngine, proj
 
 async def test_a_change_by_somebody_else_is_seen_at_once(control: AsyncEngine, project: int) -> None:
     changes = ControlChanges(control)
-    other = open_control(str(control.url))
+    other = open_control(url_of(control))
+    await changes.look()
     before = changes.read_version()
     assert changes.read_version() == before
     await create_site(other, project, SiteDraft("example.com"), NOW)
+    await changes.look()
     between = changes.read_version()
     assert between != before
     await create_key(control, project, KeyDraft(), NOW)
+    await changes.look()
     assert changes.read_version() != between
     await other.dispose()
     changes.close()
