@@ -128,7 +128,7 @@ class Sites:
     async def stop(self) -> None:
         """Keep what is known, look no more."""
         if self._view is not None and self._changes is not None:
-            self._view.close()
+            await self._view.stop()
             self._changes.close()
             self._view = self._changes = None
 

@@ -103,7 +103,7 @@ async def hold_ring(app: web.Application) -> AsyncIterator[None]:
     app[RING] = KeyRing(deps.control, changes, deps.clock)
     async with running(app[RING].write_uses()):
         yield
-    await app[RING].flush_uses()
+    await app[RING].stop()
     changes.close()
 
 

@@ -118,6 +118,11 @@ class KeyRing:
             self._unwritten = noted | self._unwritten
             self._to_write.set()
 
+    async def stop(self) -> None:
+        """Write what was noted and read no more."""
+        await self.flush_uses()
+        await self._view.stop()
+
     def _in_force(self, caller: Caller | None) -> Caller:
         if caller is None:
             message = f"This API key is not known: check it, or make one with `pulse key create`; {HOW}"

@@ -76,6 +76,12 @@ class ControlView(Generic[Known]):
         for task in self._tasks:
             task.cancel()
 
+    async def stop(self) -> None:
+        """Read no more, and return when nothing is under way."""
+        self.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():

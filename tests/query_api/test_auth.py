@@ -49,7 +49,9 @@ def clock() -> Clock:
 async def ring(control: AsyncEngine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KeyRing]:
     monkeypatch.setattr("query_api.auth.READ_SECONDS", 0.01)
     changes = ControlChanges(control)
-    yield KeyRing(control, changes, clock)
+    ring = KeyRing(control, changes, clock)
+    yield ring
+    await ring.stop()
     changes.close()
 
 
