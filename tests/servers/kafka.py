@@ -56,7 +56,7 @@ class KafkaServer:
         self._is_own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kafka-"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports = Ports(*find_ports(5))
+        self.ports = self._find_ports()
         self._settings = settings
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,15 +86,10 @@ class KafkaServer:
 
     def start(self) -> None:
         """Format the folder the first time, start, and return when the broker answers."""
-        if not (self.folder / "server.properties").exists():
-            self._prepare()
+        self.prepare()
         with (self.folder / "broker.log").open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [*java(*self._options), "kafka.Kafka", self.folder / "server.properties"],
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                start_new_session=True,
+                self.command(), stdout=output, stderr=output, cwd=self.folder, start_new_session=True
             )
         self._wait_for_start()
 
@@ -152,8 +147,21 @@ class KafkaServer:
         message = "the broker did not start:\n" + "\n".join(lines[-30:])
         raise RuntimeError(message)
 
-    def _prepare(self) -> None:
-        """Make certificate, settings and storage."""
+    def command(self) -> Sequence[str | Path]:
+        """The command line of the broker."""
+        return (*java(*self._options), "kafka.Kafka", self.folder / "server.properties")
+
+    def _find_ports(self) -> Ports:
+        """Those of the folder's last run, else free ones."""
+        kept = self.folder / "ports"
+        if not kept.exists():
+            kept.write_text(" ".join(map(str, find_ports(5))))
+        return Ports(*map(int, kept.read_text().split()))
+
+    def prepare(self) -> None:
+        """Make certificate, settings and storage, where they are not there."""
+        if (self.folder / "data" / "meta.properties").exists():
+            return
         self._make_certificate()
         (self.folder / "server.properties").write_text("\n".join((*self._properties(), *self._settings, "")))
         cluster = run("kafka.tools.StorageTool", "random-uuid").strip()
@@ -215,6 +223,8 @@ class KafkaServer:
             "share.coordinator.state.topic.replication.factor=1",
             "share.coordinator.state.topic.min.isr=1",
             "group.initial.rebalance.delay.ms=0",
+            "group.min.session.timeout.ms=500",
+            "group.max.session.timeout.ms=300000",
             # A killed broker may only come back when the controller has given up the one before.
             "broker.session.timeout.ms=2000",
             "broker.heartbeat.interval.ms=500",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PATIENCE = 30.0
 POLL = 0.02
@@ -31,6 +31,7 @@ class ServerProcess:
 
     name = "server"
     stop_signal = signal.SIGTERM
+    patience = PATIENCE
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         """Use the folder, made if it is missing; without a port the one of its last run, or a free one."""
@@ -63,7 +64,7 @@ class ServerProcess:
         if self.pid is not None:
             return
         self.prepare()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not self._try_start(deadline):
             if time.monotonic() > deadline:
                 message = f"{self.name} did not start, see {self.log}"
@@ -76,6 +77,14 @@ class ServerProcess:
     def kill(self) -> None:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Halt it as it is (SIGSTOP): its connections stay open and nothing is answered; nothing if none runs."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop and start on the same folder and port."""
@@ -96,17 +105,32 @@ class ServerProcess:
         """The command line."""
         raise NotImplementedError
 
+    def environment(self) -> Mapping[str, str]:
+        """What the process sees."""
+        return os.environ
+
     def is_ready(self) -> bool:
         """Whether it answers."""
         raise NotImplementedError
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended that this object began last; None while it runs or where there was none."""
+        return None if self._process is None else self._process.poll()
+
+    def launch(self) -> None:
+        """Begin the process on a prepared folder and wait for nothing."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self.command(), env=self.environment(), stdout=log, stderr=log, start_new_session=True
+            )
+        (self.folder / "pid").write_text(f"{self._process.pid} {read_start(self._process.pid)}")
+
     def _try_start(self, deadline: float) -> bool:
         """Start once; False when it ended at once (what a killed one left may still be in the way)."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)  # noqa: S603
-        (self.folder / "pid").write_text(f"{self._process.pid} {read_start(self._process.pid)}")
+        self.launch()
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if self.exit_code is not None:
                 time.sleep(POLL)
                 return False
             if self.is_ready():
@@ -115,6 +139,11 @@ class ServerProcess:
         self._end(signal.SIGKILL)
         return False
 
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, number)
+
     def _end(self, how: signal.Signals) -> None:
         pid = self.pid
         if pid is None:
@@ -122,7 +151,7 @@ class ServerProcess:
         os.kill(pid, how)
         if how is not signal.SIGKILL:
             os.kill(pid, signal.SIGCONT)  # one that a harness has halted must be able to end
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while self.pid is not None:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
