@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.log import Record
 
 HOUR = 3600
+NOT_OURS = "not a block of ours"
 REASON_LENGTH = 200
 SITE = re.compile(rb'"site_id"\s*:\s*(\d{1,10})\b')
 RECEIVED = re.compile(rb'"received"\s*:\s*(\d{10,15})\b')
@@ -72,13 +73,23 @@ class Lines:
 
 
 def read_records(records: Sequence[Record]) -> Lines:
-    """Read every line of the blocks in order; one that cannot be read spoils no other."""
+    """Read every line of the blocks in order; one that cannot be read spoils no other.
+
+    A record that is no block of ours (version 0) is one bad line, whatever it holds.
+    """
     reader = _BlockReader()
-    for piece in _cut(records):
+    for piece in _cut([record for record in records if record.headers.version]):
         reader.read(piece)
     table = pa.concat_tables([EMPTY, *reader.tables]).combine_chunks()
-    lines = Lines(table, tuple(_attribute(records, table, reader.bad)))
+    foreign = [to_foreign_line(record) for record in records if not record.headers.version]
+    lines = Lines(table, (*_attribute(records, table, reader.bad), *foreign))
     return set_aside(lines, records, to_mask(pc.equal(table.column("url"), "")), "url is missing")
+
+
+def to_foreign_line(record: Record) -> BadLine:
+    """What somebody else has put into the log."""
+    hour = to_hour(record.headers.last_received)
+    return BadLine(record.partition, record.position, 0, NOT_OURS, record.body, 0, hour)
 
 
 def split_lines(body: bytes) -> list[bytes]:

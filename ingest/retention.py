@@ -2,8 +2,10 @@
 
 For each site and month: write the marks of the rows, write down the counts (`erasing`), delete the rows, move the
 counts to `erased`, forget the note. A crash anywhere is finished by `resume`, which must run before a consumer starts.
-Only rows below the consumed positions are ever deleted: it works between two batches. What fails once the counts are
-written down is tried again until it is done, and no batch lands meanwhile: its rows would go without being counted.
+Rows that move to `duplicates` (copies.py) are counted there: no look for copies may run beside an erasure.
+Only rows below the consumed positions are ever deleted, so that consumers may go on meanwhile. On the embedded engine a
+month that nothing else is in is dropped as a whole: there it works between two batches, and what fails once the counts
+are written down is tried again until it is done, while no batch lands.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from schemas.event import SiteId
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,6 +39,7 @@ logger = structlog.get_logger()
 KEPT_MONTHS = select(sites.c.id, sites.c.retention_months, sites.c.deleted_at).where(
     sites.c.retention_months.is_not(None) | sites.c.deleted_at.is_not(None)
 )
+BOUND = "(_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])"
 MONTHS = """
 SELECT DISTINCT toYYYYMM(local_date) AS month FROM events
 WHERE site_id = {site:UInt32} AND local_date < {before:Date} ORDER BY month
@@ -44,14 +47,15 @@ WHERE site_id = {site:UInt32} AND local_date < {before:Date} ORDER BY month
 MARKS = """
 INSERT INTO marks (_log, _partition, month, _offset, _place)
 SELECT _log, _partition, {month:UInt32}, (max((_offset, _place)) AS mark).1, mark.2
-FROM events WHERE toYYYYMM(local_date) = {month:UInt32}
+FROM events WHERE toYYYYMM(local_date) = {month:UInt32} AND BOUND
 GROUP BY _log, _partition, toYYYYMM(local_date)
 """
 COUNTS = """
-INSERT INTO erasing (erasure, site_id, month, hour, records, bots)
+INSERT INTO erasing (erasure, site_id, month, hour, records, bots, _log, positions)
 SELECT {erasure:UInt64}, site_id, {month:UInt32}, toStartOfHour(toDateTime(received, 'UTC')) AS hour,
-    countIf(bot = ''), countIf(bot != '')
-FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32}
+    countIf(bot = ''), countIf(bot != ''), {log:UInt16}, {positions:Array(UInt64)}
+FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32} AND BOUND
+    AND (_log, _partition, _offset, _place) NOT IN (SELECT _log, _partition, _offset, _place FROM moving)
 GROUP BY site_id, hour
 """
 OTHER_SITES = """
@@ -59,7 +63,8 @@ SELECT count() AS found FROM
 (SELECT 1 FROM events WHERE toYYYYMM(local_date) = {month:UInt32} AND site_id != {site:UInt32} LIMIT 1)
 """
 DROP = "ALTER TABLE events DROP PARTITION {month:UInt32}"
-DELETE = "DELETE FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32}"
+DELETE = "DELETE FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32} AND BOUND"
+MARKS, COUNTS, DELETE = (sql.replace("BOUND", BOUND) for sql in (MARKS, COUNTS, DELETE))
 MOVE = """
 INSERT INTO erased (site_id, hour, erasure, records, bots)
 SELECT site_id, hour, erasure, sum(records), sum(bots) FROM erasing
@@ -69,7 +74,23 @@ FORGET = "DELETE FROM erasing WHERE erasure = {erasure:UInt64}"
 LAST_NUMBER = """
 SELECT max(erasure) AS last FROM (SELECT erasure FROM erased UNION ALL SELECT erasure FROM erasing)
 """
-UNFINISHED = "SELECT DISTINCT erasure, site_id, month FROM erasing ORDER BY erasure"
+UNFINISHED = "SELECT DISTINCT erasure, site_id, month, _log, positions FROM erasing ORDER BY erasure"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Rows that may be deleted: of `log` those below `positions` (by partition), of other logs all."""
+
+    log: int
+    positions: Sequence[int]
+
+
+NO_LOG = Bound(65535, ())  # all rows: no log has that number
+
+
+async def has_no_bound() -> Bound:
+    """Where no batch lands meanwhile."""
+    return NO_LOG
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +100,12 @@ class Erasure:
     number: int
     site_id: SiteId
     month: int
+    bound: Bound = NO_LOG
 
     def to_parameters(self) -> dict[str, object]:
         """As parameters of the statements here."""
-        return {"erasure": self.number, "site": self.site_id, "month": self.month}
+        bound = {"log": self.bound.log, "positions": list(self.bound.positions)}
+        return {"erasure": self.number, "site": self.site_id, "month": self.month, **bound}
 
 
 class Retention:
@@ -105,12 +128,18 @@ class Retention:
     async def resume(self) -> None:
         """Finish what a crash cut short."""
         for row in (await self._warehouse.query(UNFINISHED)).to_pylist():
-            await self._finish(Erasure(row["erasure"], SiteId(row["site_id"]), row["month"]))
+            bound = Bound(row["_log"], row["positions"]) if row["positions"] else NO_LOG
+            await self._finish(Erasure(row["erasure"], SiteId(row["site_id"]), row["month"], bound))
 
-    async def apply(self, between_batches: AbstractAsyncContextManager[None, None]) -> Sequence[Erasure]:
+    async def apply(
+        self,
+        between_batches: AbstractAsyncContextManager[None, None],
+        read_bound: Callable[[], Awaitable[Bound]] = has_no_bound,
+    ) -> Sequence[Erasure]:
         """Delete every month of every site that is wholly older than what the site keeps; say what was deleted.
 
-        A deleted site keeps nothing. Events of it that were acknowledged and land later go the next time.
+        A deleted site keeps nothing. Events of it that were acknowledged and land later go the next time. Where a
+        consumer may be in another process `read_bound` tells what has been consumed.
         """
         async with self._control.connect() as connection:
             kept = (await connection.execute(KEPT_MONTHS)).all()
@@ -119,12 +148,12 @@ class Retention:
             before = FUTURE if deleted_at else self._find_first_day(months)
             for month in await self._find_months(SiteId(site_id), before):
                 async with between_batches:
-                    erased.append(await self.erase(SiteId(site_id), month))
+                    erased.append(await self.erase(SiteId(site_id), month, await read_bound()))
         return erased
 
-    async def erase(self, site_id: SiteId, month: int) -> Erasure:
-        """Delete the site's rows of a month; call it between two batches."""
-        erasure = Erasure(await self._next_number(), site_id, month)
+    async def erase(self, site_id: SiteId, month: int, bound: Bound = NO_LOG) -> Erasure:
+        """Delete the site's rows of a month; without a bound call it between two batches."""
+        erasure = Erasure(await self._next_number(), site_id, month, bound)
         await self._warehouse.command(MARKS, erasure.to_parameters())
         self._failpoint("marked")
         async for attempt in self._attempts():
@@ -141,13 +170,19 @@ class Retention:
 
     async def _finish(self, erasure: Erasure) -> None:
         parameters = erasure.to_parameters()
-        others = (await self._warehouse.query(OTHER_SITES, parameters)).to_pylist()
-        await self._warehouse.command(DELETE if others[0]["found"] else DROP, parameters)
+        await self._warehouse.command(DROP if await self._may_drop(erasure) else DELETE, parameters)
         self._failpoint("deleted")
         await self._warehouse.command(MOVE, parameters)
         self._failpoint("moved")
         await self._warehouse.command(FORGET, parameters)
         self._versions.bump([erasure.site_id])
+
+    async def _may_drop(self, erasure: Erasure) -> bool:
+        """Whether nothing else is in the month, and nobody may add to it meanwhile."""
+        if erasure.bound is not NO_LOG:
+            return False
+        others = (await self._warehouse.query(OTHER_SITES, erasure.to_parameters())).to_pylist()
+        return not others[0]["found"]
 
     async def _next_number(self) -> int:
         """A number that no erasure has had, whatever the clock did."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ingest.block_lines import PIECE_BYTES, read_records
 from ingest.log import Record
-from tests.ingest.consumer.rivers import make_line, to_block
+from schemas.event import BlockHeaders
+from tests.ingest.consumer.rivers import NOW, make_line, to_block
 
 BLOCKS = 5
 LINES = 40
@@ -34,3 +35,12 @@ def test_a_bad_line_spoils_no_other_piece() -> None:
     lines = read_records(records)
     assert [line.position for line in lines.bad] == [(0, 3, LINES - 1)]
     assert lines.table.num_rows == BLOCKS * LINES - 1
+
+
+def test_a_record_that_is_no_block_of_ours_is_one_bad_line_and_spoils_no_other() -> None:
+    ours, body = make_record(0), b'{"site_id": 7}\nnot ours\n'
+    foreign = Record(0, 1, BlockHeaders(1, NOW, NOW, (), version=0), body)
+    lines = read_records([ours, foreign, make_record(2)])
+    (bad,) = lines.bad
+    assert (bad.position, bad.reason, bad.text, bad.site_id) == ((0, 1, 0), "not a block of ours", body, 0)
+    assert lines.table.num_rows == 2 * LINES
