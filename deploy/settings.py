@@ -92,10 +92,10 @@ class Settings(BaseSettings):
     warehouse_url: str = Field("", description="The warehouse; default `chdb:///{data}/warehouse`")
     control_url: str = Field("", description="The control plane; default `sqlite:///{data}/control.db`")
     limits_url: str = Field("memory://", description="Where request limits are counted")
-    log_url_file: str = Field("", description="File that holds `PULSE_LOG_URL`, for secrets")
-    warehouse_url_file: str = Field("", description="File that holds `PULSE_WAREHOUSE_URL`")
-    control_url_file: str = Field("", description="File that holds `PULSE_CONTROL_URL`")
-    limits_url_file: str = Field("", description="File that holds `PULSE_LIMITS_URL`")
+    log_url_file: str = Field("", description="File that holds `PULSE_LOG_URL`, for secrets; default none")
+    warehouse_url_file: str = Field("", description="File that holds `PULSE_WAREHOUSE_URL`; default none")
+    control_url_file: str = Field("", description="File that holds `PULSE_CONTROL_URL`; default none")
+    limits_url_file: str = Field("", description="File that holds `PULSE_LIMITS_URL`; default none")
     member: str = Field(
         "",
         pattern="^[A-Za-z0-9._-]{0,200}$",
