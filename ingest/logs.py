@@ -6,23 +6,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
+from schemas.control.connect import take_write_lock
 from schemas.control.tables import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
 async def number_of_log(control: AsyncEngine, identity: str, clock: Callable[[], int]) -> int:
     """Give the log's number; a log never seen before gets the next one. Safe to call by several processes at once."""
-    row = {"identity": identity, "created_at": datetime.fromtimestamp(clock() / 1000, UTC)}
     async with control.begin() as connection:
-        await connection.execute(insert(logs).values(row).on_conflict_do_nothing())
-        number = await connection.scalar(select(logs.c.id).where(logs.c.identity == identity))
-    return int(number or 0)
+        await take_write_lock(connection)
+        return await _find(connection, identity) or await _add(connection, identity, clock())
 
 
 async def adopt_log(control: AsyncEngine, identity: str, clock: Callable[[], int]) -> int:
@@ -31,9 +29,21 @@ async def adopt_log(control: AsyncEngine, identity: str, clock: Callable[[], int
     For a log that was restored or emptied and now ends below its marks. Events of it that the warehouse already holds
     under the old number are stored again, unless they are recognised by their event id.
     """
+    older = logs.c.identity.startswith(f"{identity}#", autoescape=True)
     async with control.begin() as connection:
-        older = await connection.scalar(select(func.count()).where(logs.c.identity.startswith(f"{identity}#")))
-        await connection.execute(
-            update(logs).where(logs.c.identity == identity).values(identity=f"{identity}#{(older or 0) + 1}")
-        )
-    return await number_of_log(control, identity, clock)
+        await take_write_lock(connection)
+        count = await connection.scalar(select(func.count()).where(older))
+        renamed = f"{identity}#{(count or 0) + 1}"
+        await connection.execute(update(logs).where(logs.c.identity == identity).values(identity=renamed))
+        return await _add(connection, identity, clock())
+
+
+async def _find(connection: AsyncConnection, identity: str) -> int | None:
+    return await connection.scalar(select(logs.c.id).where(logs.c.identity == identity))
+
+
+async def _add(connection: AsyncConnection, identity: str, now: int) -> int:
+    """Insert what is not there: an insert in vain would use up a number of PostgreSQL's sequence, and they are few."""
+    row = {"identity": identity, "created_at": datetime.fromtimestamp(now / 1000, UTC)}
+    made = await connection.scalar(logs.insert().values(row).returning(logs.c.id))
+    return int(made or 0)

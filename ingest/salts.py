@@ -11,15 +11,17 @@ import secrets
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import and_, delete, or_, select
 
+from schemas.control.connect import POSTGRES, SQLITE
+from schemas.control.inserting import insert_into
 from schemas.control.tables import salts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy.dialects.sqlite import Insert
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 HOUR = 3_600_000
@@ -32,6 +34,8 @@ KEPT_AFTER_END = 72 * HOUR
 LATE = 48 * HOUR
 TOUCH_EVERY = HOUR // 6
 DAYS_AT_ONCE = 1000
+# PostgreSQL's plain VACUUM leaves the bytes in the free space of a page: only a new file is without them.
+WIPE = {SQLITE: "PRAGMA wal_checkpoint(TRUNCATE)", POSTGRES: "VACUUM FULL salts"}
 
 
 def end_of_date(day: date) -> int:
@@ -62,12 +66,10 @@ class Salts:
 
     async def make_ahead(self) -> None:
         """Make the salts of every date in use that has none; one made for a backfill becomes the date's own."""
-        days = days_in_use(self._clock())
+        insert = self._insert(days_in_use(self._clock()), backfill=False)
+        kept = insert.on_conflict_do_update(index_elements=["day"], set_={"backfill": False}, where=salts.c.backfill)
         async with self._control.begin() as connection:
-            await connection.execute(self._insert(days, backfill=False))
-            await connection.execute(
-                update(salts).where(salts.c.day.in_(days), salts.c.backfill).values(backfill=False)
-            )
+            await connection.execute(kept)
 
     async def read(self, days: Collection[date], backfill: Collection[date]) -> Mapping[date, bytes]:
         """Give the salts of `days` that there are; those of `backfill` are made if they are missing.
@@ -82,10 +84,10 @@ class Salts:
         return {day: self._known[day] for day in days if day in self._known}
 
     async def destroy(self, oldest_unconsumed: int) -> list[date]:
-        """Destroy the salts whose time is over and name their dates; nothing of them stays in the file or its journal.
+        """Destroy the salts whose time is over and name their dates; nothing of them stays in the table's file.
 
         `oldest_unconsumed` is the receipt time (epoch ms) of the oldest event that is not in the warehouse, now if all
-        are. Safe to repeat: what a crash or a reader kept in the journal goes the next time.
+        are. Safe to repeat: what a crash or a reader kept in the file or its journal goes the next time.
         """
         now = self._clock()
         first = days_in_use(now)[0]
@@ -99,33 +101,33 @@ class Salts:
             gone = (await connection.scalars(delete(salts).where(over).returning(salts.c.day))).all()
         self._known.clear()
         self._touched.clear()
-        await self._empty_journal()
+        await self._wipe()
         return sorted(gone)
 
     async def _read_rows(self, missing: set[date], backfill: set[date]) -> None:
         now = self._clock()
-        due = [day for day in backfill if now - self._touched.get(day, 0) >= TOUCH_EVERY]
+        due = sorted(day for day in backfill if now - self._touched.get(day, 0) >= TOUCH_EVERY)
         async with self._control.begin() as connection:
             for days in cut(due):
-                used = datetime.fromtimestamp(now / 1000, UTC)
-                await connection.execute(self._insert(days, backfill=True))
-                await connection.execute(update(salts).where(salts.c.day.in_(days)).values(last_used_at=used))
+                insert = self._insert(days, backfill=True)
+                used = {"last_used_at": insert.excluded.last_used_at}
+                await connection.execute(insert.on_conflict_do_update(index_elements=["day"], set_=used))
             for days in cut(sorted(missing)):
                 rows = await connection.execute(select(salts.c.day, salts.c.salt).where(salts.c.day.in_(days)))
                 self._known.update({row.day: row.salt for row in rows})
         self._touched.update(dict.fromkeys(due, now))
 
-    def _insert(self, days: Collection[date], *, backfill: bool) -> Insert:
+    def _insert(self, days: Sequence[date], *, backfill: bool) -> SqliteInsert | PostgresInsert:
+        """Rows in the order of their dates: whoever inserts the same ones at once waits and never deadlocks."""
         made = datetime.fromtimestamp(self._clock() / 1000, UTC)
         rows = [
             {"day": day, "salt": secrets.token_bytes(SALT_BYTES), "backfill": backfill, "last_used_at": made}
             for day in days
         ]
-        return insert(salts).values(rows).on_conflict_do_nothing()
+        return insert_into(self._control, salts).values(rows)
 
-    async def _empty_journal(self) -> None:
-        if self._control.dialect.name != "sqlite":
-            return
+    async def _wipe(self) -> None:
+        """Take what was deleted out of the files too (schemas/README.md says what that promises)."""
         async with self._control.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            await connection.exec_driver_sql(WIPE[self._control.dialect.name])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date
+import asyncio
+import random
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from ingest.salts import DAY, HOUR, Salts, days_in_use, end_of_date
+from schemas.control.connect import SQLITE, open_control
+from tests.servers.control_fixtures import pytest_generate_tests, url_of  # noqa: F401 - pytest calls it
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tests.servers.postgres import PostgresServer
 
 NOON = 1_795_262_400_000  # 2026-11-21T12:00Z
 TODAY = date(2026, 11, 21)
@@ -29,9 +36,16 @@ class Clock:
         return self.now
 
 
-def files_of(control: AsyncEngine) -> bytes:
-    """Every byte of the control plane's file and its journals."""
-    path = Path(str(control.url.database))
+async def read_files(control: AsyncEngine, request: pytest.FixtureRequest) -> bytes:
+    """Every byte of the control plane's file and its journals, or of the salts' table on PostgreSQL."""
+    if control.dialect.name == SQLITE:
+        path = Path(str(control.url.database))
+        return b"".join(found.read_bytes() for found in path.parent.glob(f"{path.name}*"))
+    server: PostgresServer = request.getfixturevalue("postgres")
+    async with control.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("CHECKPOINT")
+        path = server.data / str(await connection.scalar(text("SELECT pg_relation_filepath('salts')")))
     return b"".join(found.read_bytes() for found in path.parent.glob(f"{path.name}*"))
 
 
@@ -119,7 +133,9 @@ async def test_a_salt_is_kept_while_an_event_of_its_date_may_be_unconsumed(contr
 
 
 @pytest.mark.parametrize("rounds", [1, 40])
-async def test_a_destroyed_salt_is_in_no_file(control: AsyncEngine, rounds: int) -> None:
+async def test_a_destroyed_salt_is_in_no_file(
+    control: AsyncEngine, rounds: int, request: pytest.FixtureRequest
+) -> None:
     clock = Clock()
     salts = Salts(control, clock)
     seen: list[bytes] = []
@@ -127,7 +143,26 @@ async def test_a_destroyed_salt_is_in_no_file(control: AsyncEngine, rounds: int)
         await salts.make_ahead()
         days = days_in_use(clock.now)
         seen += (await salts.read(days, set())).values()
-        assert all(salt in files_of(control) for salt in seen[-len(days) :])
+        files = await read_files(control, request)
+        assert all(salt in files for salt in seen[-len(days) :])
         clock.now += 10 * DAY
         assert set(days) <= set(await salts.destroy(clock.now))
-        assert not [salt for salt in seen if salt in files_of(control)]
+        files = await read_files(control, request)
+        assert not [salt for salt in seen if salt in files]
+
+
+async def test_consumers_that_start_at_once_use_one_salt_a_date(control: AsyncEngine) -> None:
+    old = [OLD - timedelta(days=number) for number in range(50)]
+    days = {*days_in_use(NOON), *old}
+    engines = [open_control(url_of(control)) for _ in range(6)]
+    consumers = [Salts(engine, Clock()) for engine in engines]
+    await asyncio.gather(*(salts.make_ahead() for salts in consumers))
+    found = await asyncio.gather(
+        *(
+            salts.read(random.Random(number).sample(sorted(days), len(days)), old)  # noqa: S311 - an order
+            for number, salts in enumerate(consumers)
+        )
+    )
+    assert all(one == found[0] for one in found)
+    assert found[0].keys() == days
+    await asyncio.gather(*(engine.dispose() for engine in engines))

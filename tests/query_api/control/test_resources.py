@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -45,6 +46,21 @@ async def test_the_first_start_happens_once(control: AsyncEngine) -> None:
     assert welcome.site.live.site_key.startswith("sk_live_")
     assert await ensure_first_start(control, "pro", NOW) is None
     assert await list_sites(control, welcome.project.id) == (welcome.site,)
+
+
+async def test_of_many_that_start_at_once_one_is_welcomed(control: AsyncEngine) -> None:
+    engines = [open_control(url_of(control)) for _ in range(6)]
+    found = await asyncio.gather(*(ensure_first_start(engine, "pro", NOW) for engine in engines))
+    assert sum(welcome is not None for welcome in found) == 1
+    assert len({(await ensure_project(engine, "pro", NOW)).id for engine in engines}) == 1
+    await asyncio.gather(*(engine.dispose() for engine in engines))
+
+
+async def test_of_many_that_need_a_project_one_makes_it(control: AsyncEngine) -> None:
+    engines = [open_control(url_of(control)) for _ in range(6)]
+    found = await asyncio.gather(*(ensure_project(engine, "pro", NOW) for engine in engines))
+    assert len(set(found)) == 1
+    await asyncio.gather(*(engine.dispose() for engine in engines))
 
 
 async def test_a_project_made_by_a_command_is_the_one_that_the_server_uses(control: AsyncEngine, project: int) -> None:
