@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse
 
 HIGHEST = """
-SELECT _partition, (max((epoch, owner)) AS highest).1 AS epoch, highest.2 AS owner FROM fences
-WHERE _log = {log:UInt16} AND _partition IN {partitions:Array(UInt16)} GROUP BY _partition
+SELECT _partition, highest.1 AS epoch, highest.2 AS owner
+FROM
+(
+    SELECT _partition, max((epoch, owner)) AS highest FROM fences
+    WHERE _log = {log:UInt16} AND _partition IN {partitions:Array(UInt16)} GROUP BY _partition
+)
 """
 OWNERS = """
 SELECT DISTINCT owner FROM fences
