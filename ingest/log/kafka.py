@@ -14,7 +14,7 @@ from ingest.log.kafka_append import Appender
 from ingest.log.kafka_errors import UNKNOWN_TOPIC, BrokerRefusedError, as_log_error, check
 from ingest.log.kafka_fetch import Fetcher
 from ingest.log.kafka_group import KafkaGroup
-from ingest.log.kafka_headers import HeaderCache
+from ingest.log.kafka_headers import MAX_KEPT, HeaderCache
 from ingest.log.kafka_member import Member
 from ingest.log.kafka_offsets import NOBODY, Coordinator
 from ingest.log.kafka_prepare import as_open_error, check_topics, read_settings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from schemas.event import BlockHeaders
 
 LOOK_SECONDS = 30.0  # how long another topic of the same name may go unnoticed
+SURE_SECONDS = 0.5
 NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 log = structlog.get_logger()
 
@@ -66,6 +67,11 @@ class KafkaLog:
         """How many ordinary partitions the topic has."""
         return self._partitions
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much is on its way to the brokers; never more than the URL's `buffer_bytes`."""
+        return self._appender.waiting
+
     async def append(self, partition: int, headers: BlockHeaders, body: bytes) -> int:
         """Return the block's position once every replica that counts has it.
 
@@ -83,18 +89,19 @@ class KafkaLog:
         Whatever of the topic is not a block of ours is a record of version 0.
         """
         self._refuse(partition)
-        stream = self._streams.setdefault(partition, Stream(self._fetcher, partition))
-        records = await stream.read(position, max_bytes)
-        if records:
-            self._watch.see(partition, records[-1].position + 1)
-        else:
-            self._watch.see_nothing(partition, position)
-        return records
+        stream = self._streams.setdefault(partition, Stream(self._fetcher, partition, self._partitions))
+        found = await stream.read(position, max_bytes)
+        self._watch.see(partition, found.end)
+        if not found.records and found.end > position:
+            self._watch.see_nothing(partition, position, found.end)
+        return found.records
 
     async def read_headers(self, partition: int, position: int) -> Sequence[tuple[int, BlockHeaders]]:
         """Give (position, headers) of every record from `position` on; ask again from a little later, that is cheap."""
         self._refuse(partition)
-        return await self._headers.setdefault(partition, HeaderCache(self._fetcher, partition)).read(position)
+        if partition not in self._headers:
+            self._headers[partition] = HeaderCache(self._fetcher, partition, MAX_KEPT // self._partitions)
+        return await self._headers[partition].read(position)
 
     async def wait(self, positions: Mapping[int, int], seconds: float) -> bool:
         """Return True as soon as a partition holds a record at or after its position, False after `seconds`."""
@@ -180,11 +187,14 @@ class KafkaLog:
     async def _look(self) -> None:
         """See whether the topic is the one that was opened and could take blocks; raise LogUnavailableError."""
         states = await self._wire.look([self._place.topic, self._place.dead_topic])
+        if self._tell_difference(states[self._place.topic]):  # asked again: a broker that has just started knows little
+            await asyncio.sleep(SURE_SECONDS)
+            states = await self._wire.look([self._place.topic, self._place.dead_topic])
         for topic, state in states.items():
             if state.error != UNKNOWN_TOPIC:
                 check(state.error)
-            if topic == self._place.topic:
-                self._refuse_another(state)
+            if topic == self._place.topic and (difference := self._tell_difference(state)):
+                self._refusal = self._refusal or LogDamagedError(f"the topic {topic} {difference}")
             for number, partition in state.partitions.items():
                 if partition.leader < 0 or partition.in_sync < self._min_insync:
                     message = (
@@ -193,18 +203,16 @@ class KafkaLog:
                     )
                     raise LogUnavailableError(message)
 
-    def _refuse_another(self, state: TopicState) -> None:
-        """From now on refuse everything when the topic was deleted, made anew or given more partitions."""
-        if state.error == UNKNOWN_TOPIC or state.topic_id != self._topic_id:
-            what = "was deleted or made anew while it was open: restart, and what was not consumed is lost"
-        elif len(state.partitions) != self._partitions:
-            what = (
+    def _tell_difference(self, state: TopicState) -> str:
+        """Say in what the topic is not the one that was opened, if it is not."""
+        if state.error == UNKNOWN_TOPIC or (not state.error and state.topic_id != self._topic_id):
+            return "was deleted or made anew while it was open: restart; what was not consumed is lost"
+        if not state.error and len(state.partitions) != self._partitions:
+            return (
                 f"has {len(state.partitions)} partitions now and had {self._partitions} when it was opened: "
                 "a visitor would change partition; name a new topic in the URL of the log"
             )
-        else:
-            return
-        self._refusal = self._refusal or LogDamagedError(f"the topic {self._place.topic} {what}")
+        return ""
 
 
 async def open_kafka_log(url: str) -> KafkaLog:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from ingest.log.kafka_offsets import Coordinator
     from ingest.log.kafka_url import KafkaPlace
 
-BEATS = 10  # in a session
+BEATS = 10  # at least, in a session
+SLOWEST_BEAT = 1.0  # seconds: with a heartbeat a member hears that others wait
 TOLD_AFTER = 10.0  # seconds of trouble until `next_share` says so
 log = structlog.get_logger()
 
@@ -132,8 +133,10 @@ class KafkaGroup:
                 self._offered = share
                 self._changed.set()
                 await self._keep(share)
-        except ValueError as error:
+        except Exception as error:
             self._end(str(error), error)
+            if not isinstance(error, ValueError):  # else it is told to whoever asks for a share
+                log.exception("group_broke_off", member=self._member.instance)
 
     def _end(self, reason: str, error: Exception | None = None) -> None:
         for share in (self._offered, self._held):
@@ -163,7 +166,7 @@ class KafkaGroup:
     async def _keep(self, share: KafkaShare) -> None:
         """Heartbeats until the share is released, or lost and released."""
         loop = asyncio.get_running_loop()
-        interval = self._place.session_ms / 1000 / BEATS
+        interval = min(SLOWEST_BEAT, self._place.session_ms / 1000 / BEATS)
         heard = loop.time()
         while not self._is_let_go(share):
             asked = loop.time()

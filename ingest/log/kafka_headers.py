@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0  # of one question
 READ_BYTES = 1024**2  # as they are stored
-MAX_KEPT = 100_000  # headers and receipt counts of a partition: about 25 MB
+MAX_KEPT = 200_000  # headers and receipt counts of all partitions together: about 70 MB
 
 
 class HeaderCache:
     """Headers of one partition, without gaps from the position that was asked for last."""
 
-    def __init__(self, fetcher: Fetcher, partition: int) -> None:
+    def __init__(self, fetcher: Fetcher, partition: int, most: int) -> None:
+        """Keep at most so many headers and receipt counts, and what one fetch gives."""
+        self._most = most
         self._fetcher = fetcher
         self._partition = partition
         self._kept: deque[tuple[int, BlockHeaders]] = deque()
@@ -75,8 +77,8 @@ class HeaderCache:
         self._begin = self._behind = position
 
     def _refuse_too_many(self) -> None:
-        if self._weight > MAX_KEPT:
-            message = f"more than {MAX_KEPT} headers of log partition {self._partition} are asked for"
+        if self._weight > self._most:
+            message = f"more than {self._most} headers of log partition {self._partition} are asked for"
             raise LogUnavailableError(message)
 
 

@@ -65,7 +65,7 @@ class Member:
             "consumer",
             [(PROTOCOL, metadata)],
         )
-        answer = await self._coordinator.ask(request, "join", JOIN_SECONDS)
+        answer = await self._coordinator.ask(request, f"join {self.instance}", JOIN_SECONDS)
         if answer.error_code == MEMBER_ID_REQUIRED:
             self._member = answer.member_id
         self._coordinator.check(answer.error_code)
@@ -100,7 +100,7 @@ class Member:
     async def _learn_share(self, shares: Sequence[tuple[str, bytes]]) -> Sequence[int]:
         """Tell the members their shares, if this one leads them, and hear one's own."""
         request = SyncGroupRequest(self._place.group, self._generation, self._member, self.instance, shares)
-        answer = await self._coordinator.ask(request, "join", JOIN_SECONDS)
+        answer = await self._coordinator.ask(request, f"join {self.instance}", JOIN_SECONDS)
         self._coordinator.check(answer.error_code)
         if not answer.member_assignment:
             return ()

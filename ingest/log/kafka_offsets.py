@@ -16,7 +16,6 @@ from ingest.log.kafka_errors import (
 )
 from ingest.log.kafka_messages import NO_GENERATION, NO_MEMBER, OffsetCommitRequest
 from ingest.log.kafka_retry import steadily
-from ingest.log.kafka_wire import ASK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ class Coordinator:
         self._place = place
         self._node: int | None = None
 
-    async def ask(self, request: Request, lane: str, seconds: float = ASK_SECONDS) -> Response:
+    async def ask(self, request: Request, lane: str, seconds: float | None = None) -> Response:
         """Give the coordinator's answer; raise as `Wire.ask` does. An answer's error code is for `check`."""
         if self._node is None:
             self._node = await self._wire.find_coordinator(self.group)

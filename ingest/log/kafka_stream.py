@@ -6,34 +6,39 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ingest.log.kafka_fetch import Fetched
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ingest.log import Record
-    from ingest.log.kafka_fetch import Fetched, Fetcher
+    from ingest.log.kafka_fetch import Fetcher
 
-AHEAD_BYTES = 1024**2  # as they are stored; about 5 MB of lines
+AHEAD_BYTES = 4 * 1024**2  # of all partitions together, as they are stored: 15 MB of lines, and as much in hand
+LEAST_AHEAD = 64 * 1024
 SMALL = 64 * 1024  # who asks for less reads here and there, not on and on
 
 
 class Stream:
     """Knows what follows the last read of a partition. Several may read at once; those elsewhere do not disturb."""
 
-    def __init__(self, fetcher: Fetcher, partition: int) -> None:
+    def __init__(self, fetcher: Fetcher, partition: int, partitions: int) -> None:
+        """`partitions` share the memory for what is read ahead."""
+        self._size = max(LEAST_AHEAD, min(1024**2, AHEAD_BYTES // partitions))
         self._fetcher = fetcher
         self._partition = partition
         self._records: deque[Record] = deque()
         self._next = -1  # the position that a reader asks for who goes on
         self._behind = -1  # the position behind the records
+        self._end = -1  # of the partition, when they were fetched
         self._ahead: asyncio.Task[Fetched] | None = None  # what follows it
         self._lock = asyncio.Lock()
 
-    async def read(self, position: int, max_bytes: int) -> Sequence[Record]:
-        """As `EventLog.read`."""
+    async def read(self, position: int, max_bytes: int) -> Fetched:
+        """Give records as `EventLog.read` does, and where the partition ended when the last of them was fetched."""
         async with self._lock:
             if not self._is_next(position):
                 if max_bytes < SMALL:
-                    return take(await self._fetch_some(position, SMALL), max_bytes)
+                    fetched = await self._fetch_some(position)
+                    return Fetched(take(deque(fetched.records), max_bytes), fetched.behind, fetched.end)
                 self._go_to(position)
             while not self._records:
                 fetched = await self._fetch_next()
@@ -41,7 +46,7 @@ class Stream:
                     break
             taken = take(self._records, max_bytes)
             self._next = taken[-1].position + 1 if taken else position
-            return taken
+            return Fetched(taken, self._next, self._end)
 
     def close(self) -> None:
         """Let go of what was read ahead."""
@@ -66,22 +71,22 @@ class Stream:
         finally:
             ahead.cancel()  # where the reader was: nobody would take it
         self._records.extend(fetched.records)
-        self._behind = fetched.behind
+        self._behind, self._end = fetched.behind, fetched.end
         if fetched.behind < fetched.end:
             self._ahead = self._start()
         return fetched
 
     def _start(self) -> asyncio.Task[Fetched]:
-        fetching = asyncio.create_task(self._fetcher.fetch(self._partition, self._behind, AHEAD_BYTES))
+        fetching = asyncio.create_task(self._fetcher.fetch(self._partition, self._behind, self._size))
         fetching.add_done_callback(forget_error)
         return fetching
 
-    async def _fetch_some(self, position: int, size: int) -> deque[Record]:
+    async def _fetch_some(self, position: int) -> Fetched:
         """Give records from the position on, unless there are none."""
         while True:
-            fetched = await self._fetcher.fetch(self._partition, position, size)
+            fetched = await self._fetcher.fetch(self._partition, position, SMALL)
             if fetched.records or fetched.behind >= fetched.end:
-                return deque(fetched.records)
+                return fetched
             position = fetched.behind
 
 

@@ -41,10 +41,9 @@ class Watch:
             self._ends[partition] = end
             self._wake()
 
-    def see_nothing(self, partition: int, position: int) -> None:
-        """Take note that from `position` to the known end there is nothing to read: positions without a record."""
-        if self._ends.get(partition, -1) > position:
-            self._hollow[partition] = (position, self._ends[partition])
+    def see_nothing(self, partition: int, begin: int, end: int) -> None:
+        """Take note that there is nothing to read between these positions (a topic that was compacted before)."""
+        self._hollow[partition] = (begin, end)
 
     async def wait(self, positions: Mapping[int, int], seconds: float) -> bool:
         """As `EventLog.wait`."""

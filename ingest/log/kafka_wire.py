@@ -18,6 +18,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from ingest.log.kafka_url import Access, KafkaPlace
 
 ASK = "ask"
-ASK_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 FRESH = 0.1
+TRIED_IN_TIME = 3  # brokers that may be silent before the deadline of whoever asks is over
 IDLE_MS = 9 * 60_000  # a broker closes after 10 minutes
 HELD_MS = 600_000  # the library's own limit; `ask` has a shorter one for every request
 REFUSED_FOR_GOOD = (
@@ -80,6 +82,7 @@ class Wire:
         self._lanes: dict[tuple[str, int, str], AIOKafkaConnection] = {}
         self._locks: dict[tuple[str, int, str], asyncio.Lock] = {}
         self._leaders: dict[str, dict[int, int]] = {}
+        self._answered: tuple[str, int] | None = None  # who did last, and is asked first
         self._refreshing = asyncio.Lock()
         self._refreshed = float("-inf")
         self._is_closed = False
@@ -89,30 +92,37 @@ class Wire:
         """How many brokers there are, as far as was said."""
         return len(self._brokers)
 
-    async def ask(self, node: int, request: Request, lane: str = ASK, seconds: float = ASK_SECONDS) -> Response:
+    async def ask(self, node: int, request: Request, lane: str = ASK, seconds: float | None = None) -> Response:
         """Give one broker's answer.
 
-        Raise KafkaError, OSError (TimeoutError after `seconds`: then the connection is given up, so that no late answer
-        stands in the way of the next), NotReachedError for a broker that nobody knows.
+        Raise KafkaError, OSError (TimeoutError after `seconds`, which is the log's deadline unless said: then the
+        connection is given up, so that no late answer stands in the way of the next), NotReachedError for a broker
+        that nobody knows.
         """
         if node not in self._brokers:
             await self.look()
         if node not in self._brokers:
             message = f"broker {node} is not known"
             raise NotReachedError(message)
-        return await self._ask(self._brokers[node], request, lane, seconds)
+        return await self._ask(self._brokers[node], request, lane, seconds or self._place.deadline)
 
     async def ask_any(self, request: Request) -> Response:
         """Give the answer of the first broker that has one; raise NotReachedError or RefusedForGoodError."""
         reasons: list[str] = []
         refused: Exception | None = None
-        for address in dict.fromkeys((*self._brokers.values(), *self._place.hosts)):
+        first = () if self._answered is None else (self._answered,)
+        addresses = dict.fromkeys((*first, *self._brokers.values(), *self._place.hosts))
+        seconds = self._place.deadline / min(len(addresses), TRIED_IN_TIME)
+        for address in addresses:
             try:
-                return await self._ask(address, request, ASK, ASK_SECONDS)
+                answer = await self._ask(address, request, ASK, seconds)
             except (KafkaError, OSError) as error:
                 reasons.append(f"{address[0]}:{address[1]}: {explain(error, self._place.access)}")
                 if isinstance(error, (*REFUSED_FOR_GOOD, ssl.SSLError)):
                     refused = error
+            else:
+                self._answered = address
+                return answer
         if refused is not None:
             raise RefusedForGoodError("; ".join(reasons)) from refused
         raise NotReachedError("; ".join(reasons))
@@ -153,8 +163,9 @@ class Wire:
         """Close every connection; those who still wait for an answer are told."""
         self._is_closed = True
         lanes, self._lanes = list(self._lanes.values()), {}
-        closed = [lane.close() for lane in lanes]
-        await asyncio.gather(*(future for future in closed if future is not None))
+        closed = [future for future in (lane.close() for lane in lanes) if future is not None]
+        if closed:  # a broker that hangs never takes what is still to be sent
+            await asyncio.wait(closed, timeout=CLOSE_SECONDS)
 
     async def _ask(self, address: tuple[str, int], request: Request, lane: str, seconds: float) -> Response:
         connection: AIOKafkaConnection | None = None
@@ -162,6 +173,9 @@ class Wire:
             async with asyncio.timeout(seconds):
                 connection = await self._connect((*address, lane))
                 return await connection.send(request)
+        except NotImplementedError as error:
+            message = f"{address[0]}:{address[1]} is too old (Kafka 2.8 or newer is needed): {error}"
+            raise RefusedForGoodError(message) from error
         except TimeoutError as error:
             if connection is not None:
                 connection.close()
@@ -183,19 +197,23 @@ class Wire:
 
     async def _open(self, host: str, port: int) -> AIOKafkaConnection:
         access = self._place.access
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await create_conn(
-                host,
-                port,
-                client_id="pulse",
-                request_timeout_ms=HELD_MS,
-                max_idle_ms=IDLE_MS,
-                ssl_context=self._tls,
-                security_protocol=access.protocol,
-                sasl_mechanism=access.mechanism or None,
-                sasl_plain_username=access.user,
-                sasl_plain_password=access.password,
-            )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await create_conn(
+                    host,
+                    port,
+                    client_id="pulse",
+                    request_timeout_ms=HELD_MS,
+                    max_idle_ms=IDLE_MS,
+                    ssl_context=self._tls,
+                    security_protocol=access.protocol,
+                    sasl_mechanism=access.mechanism or None,
+                    sasl_plain_username=access.user,
+                    sasl_plain_password=access.password,
+                )
+        except (KafkaConnectionError, ConnectionResetError) as error:
+            message = "it closed the connection at once: do security= and sasl= fit this port?"
+            raise ConnectionError(message) from error
 
 
 def to_state(fields: Sequence[object]) -> PartitionState:
@@ -231,8 +249,6 @@ def explain(error: Exception, access: Access) -> str:
         return f"its certificate is not trusted ({error.verify_message}): name the authority that signed it with ca="
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason}): is security=tls right for this port, and cert= where it asks for one?"
-    if isinstance(error, ConnectionResetError) or (isinstance(error, KafkaError) and "closed" in str(error).lower()):
-        return "it closed the connection: do security= and sasl= fit this port?"
     return str(error) or type(error).__name__
 
 

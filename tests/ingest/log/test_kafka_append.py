@@ -1,0 +1,194 @@
+"""Appends when the broker hangs, dies and comes back: bounded in time and memory, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ingest.log import DEAD, LogUnavailableError
+from ingest.log.kafka_record import Producer
+from ingest.log.kafka_topic import RECORD_BYTES
+from tests.ingest.log.makers import PARTITIONS, KafkaMaker, make_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.log.kafka import KafkaLog
+    from tests.servers.kafka import KafkaServer
+
+MEGABYTE = 2**20
+LONG = 60.0
+EVERY = (*range(PARTITIONS), DEAD)
+
+
+@contextmanager
+def hanging(server: KafkaServer) -> Iterator[None]:
+    """Let the broker hang for a while."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+class Load:
+    """Appends to every partition without end, and remembers what was acknowledged and what was refused."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self.log = log
+        self.acknowledged: dict[tuple[int, int], bytes] = {}
+        self.refused: list[str] = []
+        self.most_waiting = 0
+        self.happened = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._append(partition, way)) for partition in EVERY for way in range(4)]
+
+    async def until(self, acknowledged: int = 0, refused: int = 0) -> None:
+        """Wait for so many more."""
+        acknowledged += len(self.acknowledged)
+        refused += len(self.refused)
+        while len(self.acknowledged) < acknowledged or len(self.refused) < refused:
+            self.happened.clear()
+            async with asyncio.timeout(LONG):
+                await self.happened.wait()
+
+    async def stop(self) -> None:
+        """No more; what is under way is not known."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _append(self, partition: int, way: int) -> None:
+        number = 0
+        while True:
+            number += 1
+            body = b"%d-%d-%d " % (partition, way, number) * 3000
+            try:
+                position = await self.log.append(partition, make_headers(), body)
+            except LogUnavailableError as error:
+                self.refused.append(str(error))
+                await asyncio.sleep(0.01)  # a sender comes back later
+            else:
+                assert (partition, position) not in self.acknowledged
+                self.acknowledged[partition, position] = body
+            self.most_waiting = max(self.most_waiting, self.log.waiting_bytes)
+            self.happened.set()
+
+    async def missing(self) -> list[tuple[int, int]]:
+        """Acknowledged blocks that do not stand where it was said."""
+        stored: dict[tuple[int, int], bytes] = {}
+        for partition in EVERY:
+            position = 0
+            while records := await self.log.read(partition, position, MEGABYTE):
+                stored |= {(partition, record.position): record.body for record in records}
+                position = records[-1].position + 1
+        return [place for place, body in self.acknowledged.items() if stored.get(place) != body]
+
+
+async def test_a_broker_killed_under_load_costs_nothing_that_was_acknowledged(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=1500, buffer_bytes=MEGABYTE).open()
+    load = Load(log)
+    await load.until(acknowledged=100)
+    await asyncio.to_thread(kafka_server.kill)
+    await load.until(refused=2 * len(EVERY) * 4)
+    with pytest.raises(LogUnavailableError):
+        await log.ping()
+    await asyncio.to_thread(kafka_server.start)
+    await load.until(acknowledged=100)
+    await load.stop()
+    assert await load.missing() == []
+    assert load.most_waiting <= MEGABYTE
+    await log.ping()
+    await log.close()
+
+
+async def test_a_broker_that_hangs_is_given_up_at_the_deadline_and_found_again(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=300).open()
+    assert await log.append(0, make_headers(), b"a") == 0
+    with hanging(kafka_server):
+        outcomes = await asyncio.gather(
+            *(log.append(partition, make_headers(), b"b") for partition in EVERY), return_exceptions=True
+        )
+        assert [str(outcome).split(":")[0] for outcome in outcomes] == ["Kafka has not taken a block within 0.3 s"] * 4
+        for ask in (log.ping(), log.read(1, 0, 1), log.committed(), log.bounds(0)):
+            with pytest.raises(LogUnavailableError, match=r"no answer|closed"):
+                await ask
+    load = Load(log)
+    await load.until(acknowledged=50)
+    await load.stop()
+    assert await load.missing() == []
+    await log.close()
+
+
+async def test_no_more_than_so_many_bytes_wait(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=1000, buffer_bytes=2 * MEGABYTE).open()
+    with hanging(kafka_server):
+        tasks = [asyncio.create_task(log.append(number % 3, make_headers(), bytes(700_000))) for number in range(5)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        refused = [task for task in tasks if task.done()]  # at once, before the others' deadline
+        assert len(refused) == 3
+        for task in refused:
+            with pytest.raises(LogUnavailableError, match="bytes wait for Kafka already"):
+                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with pytest.raises(LogUnavailableError, match="not taken a block within"):  # there is room again
+            await log.append(0, make_headers(), bytes(700_000))
+    await log.close()
+
+
+async def test_a_block_that_no_topic_would_take_is_a_mistake(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    with pytest.raises(ValueError, match="at most 1000000 bytes"):
+        await log.append(0, make_headers(), bytes(RECORD_BYTES))
+    headers = len(make_headers().to_bytes()) + len(b"11")
+    assert await log.append(0, make_headers(), bytes(RECORD_BYTES - headers)) == 0
+    await log.close()
+
+
+@pytest.mark.parametrize("sequence", [7, 2**31 - 1])
+async def test_a_sequence_that_is_not_accepted_ends_with_its_batch(kafka_server: KafkaServer, sequence: int) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    assert await log.append(0, make_headers(), b"a") == 0
+    (lane,) = log._appender._lanes.values()  # noqa: SLF001 - no other way to be out of order
+    lane._sequence = sequence  # noqa: SLF001
+    with pytest.raises(LogUnavailableError, match="OUT_OF_ORDER_SEQUENCE"):
+        await log.append(0, make_headers(), b"b")
+    assert await log.append(0, make_headers(), b"c") == 1
+    await log.close()
+
+
+async def test_a_sequence_counts_on_past_its_largest(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    await log.append(0, make_headers(), b"a")
+    (lane,) = log._appender._lanes.values()  # noqa: SLF001 - nobody waits for two thousand million blocks
+    lane._producer, lane._sequence = Producer(4_000_000, 0), 2**31 - 2  # noqa: SLF001 - a broker begins anywhere
+    positions = await asyncio.gather(*(log.append(0, make_headers(), b"%d" % number) for number in range(4)))
+    assert [await log.append(0, make_headers(), b"b") for _ in range(2)] == [5, 6]
+    assert sorted(positions) == [1, 2, 3, 4]
+    assert lane._producer == Producer(4_000_000, 0)  # noqa: SLF001 - every batch was accepted
+    await log.close()
+
+
+async def test_close_ends_though_the_broker_hangs(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=300).open()
+    with hanging(kafka_server):
+        waiting = asyncio.create_task(log.append(0, make_headers(), b"a"))
+        await asyncio.sleep(0)
+        await log.close()
+        with pytest.raises(LogUnavailableError):
+            await waiting
+
+
+async def test_who_waits_while_the_broker_hangs_is_woken_when_it_goes_on(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=300).open()
+    with hanging(kafka_server):
+        assert not await log.wait({0: 0}, 0.5)
+        waiting = asyncio.create_task(log.wait({0: 0}, LONG))
+        with pytest.raises(LogUnavailableError):
+            await log.ping()
+    load = Load(log)
+    assert await waiting
+    await load.stop()
+    await log.close()
