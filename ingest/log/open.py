@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ingest.log import kafka_url
@@ -13,7 +13,7 @@ from ingest.log.sqlite import open_sqlite_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingest.log.sqlite import SqliteLog
+    from ingest.log import EventLog
     from ingest.log.sqlite_room import Keeping
 
 SCHEME = "sqlite:///"
@@ -23,7 +23,7 @@ KNOWN = (
 )
 
 
-async def open_log(url: str, keeping: Keeping, clock: Callable[[], int]) -> SqliteLog:
+async def open_log(url: str, keeping: Keeping, clock: Callable[[], int]) -> EventLog:
     """Open the log; a file is made if it is not there, a topic is not. `clock` gives epoch milliseconds.
 
     Raise ValueError for a URL that is not understood, that asks for another number of partitions than the log has, or
@@ -34,8 +34,7 @@ async def open_log(url: str, keeping: Keeping, clock: Callable[[], int]) -> Sqli
         refuse_missing_library()
         from ingest.log.kafka import open_kafka_log  # noqa: PLC0415 - an extra
 
-        # Until deploy/base.py says EventLog where it says SqliteLog; nothing there uses more than EventLog has.
-        return cast("SqliteLog", await open_kafka_log(url))
+        return await open_kafka_log(url)
     path, partitions = parse_url(url)
     return await open_sqlite_log(path, partitions, keeping, clock)
 

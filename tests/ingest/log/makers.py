@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from ingest.log.kafka import open_kafka_log
 from ingest.log.kafka_prepare import prepare_kafka
-from ingest.log.open import open_log
+from ingest.log.sqlite import open_sqlite_log
 from ingest.log.sqlite_room import Keeping
 from schemas.event import BlockHeaders, ReceiptCount, SiteId
 
@@ -57,7 +57,7 @@ class SqliteMaker:
 
     async def open(self) -> SqliteLog:
         """Open the file, the first time make it."""
-        return await open_log(f"sqlite:///{self.path}?partitions={PARTITIONS}", self.keeping, self.clock)
+        return await open_sqlite_log(self.path, PARTITIONS, self.keeping, self.clock)
 
     def another(self) -> SqliteMaker:
         """A file elsewhere."""
