@@ -1,5 +1,7 @@
 -- What the warehouse says of the records received in [start, end), by site and UTC hour of receipt.
 -- Only what lies before the consumed positions of the log counts; the rest is in flight, whatever has landed of it.
+-- Rows in `moving` are on their way from `events` to `duplicates` (ingest/copies.py) and count as duplicates already,
+-- wherever they are found. Mostly there are none, and then nothing of that costs anything.
 -- `positions` holds the next record to read of each partition of `log`; other logs are wholly consumed.
 SELECT site_id, toUInt32(hour) AS hour, kind, reason, sum(records) AS records
 FROM
@@ -16,6 +18,7 @@ FROM
     WHERE site_id IN {sites:Array(UInt32)} AND received >= {start:DateTime('UTC')} AND received < {end:DateTime('UTC')}
         AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
         AND (site_id, toYYYYMM(local_date)) NOT IN (SELECT site_id, month FROM erasing)
+        AND (_log, _partition, _offset, _place) NOT IN (SELECT _log, _partition, _offset, _place FROM moving)
     GROUP BY ALL
 
     UNION ALL
@@ -24,6 +27,19 @@ FROM
     FROM duplicates FINAL
     WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
         AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+    GROUP BY ALL
+
+    UNION ALL
+
+    SELECT site_id, hour, 'duplicate', '', uniqExact((_log, _partition, _offset, _place))
+    FROM moving
+    WHERE site_id IN {sites:Array(UInt32)} AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
+        AND (_log, _partition, _offset, _place) NOT IN
+        (
+            SELECT _log, _partition, _offset, _place FROM duplicates
+            WHERE site_id IN (SELECT site_id FROM moving) AND hour IN (SELECT hour FROM moving)
+        )
     GROUP BY ALL
 
     UNION ALL

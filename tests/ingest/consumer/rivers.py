@@ -205,7 +205,7 @@ class River:
             assert received == sum(counts.values()), (key, received, counts)
 
 
-TABLES = ("events", "receipts", "duplicates", "dead_letters", "batches", "marks", "erased", "erasing")
+TABLES = ("events", "receipts", "duplicates", "moving", "dead_letters", "batches", "marks", "erased", "erasing")
 POSITIONS = {
     "events": "SELECT _partition, _offset, _place FROM events",
     "duplicates": "SELECT _partition, _offset, _place FROM duplicates FINAL",
