@@ -20,7 +20,8 @@ from schemas.control.connect import migrate_control, open_control
 from schemas.control.errors import ControlUnusableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from socket import socket
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Open parts; `collectors` are those that listen in this process."""
+    """Open parts; `collectors` are those that listen in this process.
+
+    `inherited` are the listening sockets that a parent gave; without any the process makes its own.
+    """
 
     settings: Settings
     clock: Callable[[], int]
@@ -40,6 +44,7 @@ class Base:
     sites: Sites
     log: EventLog
     collectors: list[Collector] = field(default_factory=list)
+    inherited: Sequence[socket] = ()
 
     @property
     def pings(self) -> Mapping[str, Callable[[], Awaitable[None]]]:

@@ -82,8 +82,9 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def openapi() -> None:
-    """Print the OpenAPI document of the query API and of collecting."""
+def openapi(*, as_json: AsJson = False) -> None:
+    """Print the OpenAPI document of the query API and of collecting: JSON, with or without --json."""
+    del as_json
     from query_api.openapi import DOCUMENT  # noqa: PLC0415 - loads every report
 
     sys.stdout.write(DOCUMENT.decode() + "\n")

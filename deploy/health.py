@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 Network: TypeAlias = IPv4Network | IPv6Network
+ReadMetrics: TypeAlias = "Callable[[], Awaitable[bytes]]"
 PING_SECONDS = 5.0
 NOT_READY = 503
 log = structlog.get_logger()
@@ -26,8 +27,12 @@ def make_health_app(
     pings: Mapping[str, Callable[[], Awaitable[None]]],
     registry: CollectorRegistry,
     metrics_from: Sequence[Network] = (),
+    read_metrics: ReadMetrics | None = None,
 ) -> web.Application:
-    """`/healthz`: the process answers. `/readyz`: its parts do. `/metrics`: for this machine and those networks."""
+    """`/healthz`: the process answers. `/readyz`: its parts do. `/metrics`: for this machine and those networks.
+
+    `read_metrics` gives the figures of more than this process, in Prometheus' text.
+    """
 
     async def answer_healthz(_request: web.Request) -> web.Response:
         return web.Response(body=b'{"status":"ok"}', content_type="application/json")
@@ -41,7 +46,8 @@ def make_health_app(
     async def answer_metrics(request: web.Request) -> web.Response:
         if "X-Forwarded-For" in request.headers or not is_near(request.remote, metrics_from):
             raise web.HTTPForbidden(text="/metrics is for this machine: PULSE_METRICS_FROM names others")
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = generate_latest(registry) if read_metrics is None else await read_metrics()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", answer_healthz)

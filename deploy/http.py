@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from deploy.listening import open_doors
+from deploy.listening import Door, bind
 from ingest.collector import Collector, CollectorSettings
 from ingest.collector_metrics import CollectorMetrics
 from ingest.front import Front
@@ -15,6 +15,8 @@ from ingest.tracker import read_script
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
+    from socket import socket
 
     from deploy.base import Base
 
@@ -35,7 +37,10 @@ def make_collector(base: Base) -> Collector:
 async def serve_http(
     base: Base, collector: Collector | None, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
-    """Listen until `stop`; then finish the requests that are under way and make what was taken durable."""
+    """Listen until `stop`; then finish the requests that are under way and make what was taken durable.
+
+    Raise CommandError where nobody can listen.
+    """
     runner = web.AppRunner(app, handle_signals=False, access_log=None)
     await runner.setup()
     behind = runner.server
@@ -44,7 +49,7 @@ async def serve_http(
         raise RuntimeError(message)
     front = behind if collector is None else Front(collector, behind.request_handler, behind.request_factory)
     try:
-        await listen(base.settings.listen, front, app, stop, ready)
+        await listen(base.inherited or bind(base.settings.listen), front, app, stop, ready)
     finally:
         if collector is not None:
             log.info("waiting_for", part="events that are not durable yet")
@@ -53,10 +58,10 @@ async def serve_http(
 
 
 async def listen(
-    address: str, front: Front | web.Server, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
+    places: Sequence[socket], front: Front | web.Server, app: web.Application, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
-    """Take connections until `stop`, then finish requests under way; raise CommandError where none can be taken."""
-    doors = open_doors(address, front)
+    """Take connections until `stop`, then finish requests under way."""
+    doors = [Door(one, front) for one in places]
     ready.set()
     try:
         await stop.wait()

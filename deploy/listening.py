@@ -17,7 +17,7 @@ import structlog
 from deploy.terminal import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 BACKLOG = 1024
 RETRY_SECONDS = 1.0
@@ -80,7 +80,12 @@ class Door:
 
 
 def open_doors(address: str, make_protocol: Callable[[], asyncio.Protocol]) -> list[Door]:
-    """Take connections at every address that `host:port` names.
+    """Take connections at every address that `host:port` names; raise CommandError as `bind` does."""
+    return [Door(one, make_protocol) for one in bind(address)]
+
+
+def bind(address: str) -> list[socket.socket]:
+    """Listen at every address that `host:port` names.
 
     Raise CommandError where one is taken already or none can be had; a machine may lack one of IPv4 and IPv6.
     """
@@ -97,11 +102,37 @@ def open_doors(address: str, make_protocol: Callable[[], asyncio.Protocol]) -> l
         except OSError as error:
             problems.append(error)
     if not sockets or any(problem.errno == errno.EADDRINUSE for problem in problems):
-        for one in sockets:
-            one.close()
+        close_all(sockets)
         worst = max(problems, key=lambda problem: problem.errno == errno.EADDRINUSE)
         raise _to_command_error(address, os.strerror(worst.errno or 0)) from worst
-    return [Door(one, make_protocol) for one in sockets]
+    return sockets
+
+
+def bind_for_each(address: str, workers: int) -> list[list[socket.socket]]:
+    """Listen as `bind` does, with sockets for each worker, among which the kernel deals connections by their hash.
+
+    A second server that shares its port, too, would be let in: so the port is first taken for this one alone.
+    """
+    alone = bind(address)
+    places = [(one.family, one.getsockname()) for one in alone]
+    close_all(alone)
+    dealt: list[list[socket.socket]] = []
+    try:
+        for _ in range(workers):
+            dealt.append([])
+            for family, place in places:
+                dealt[-1].append(socket.create_server(place, family=family, backlog=BACKLOG, reuse_port=True))
+    except OSError as error:
+        for sockets in dealt:
+            close_all(sockets)
+        raise _to_command_error(address, os.strerror(error.errno or 0)) from error
+    return dealt
+
+
+def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Let go of them."""
+    for one in sockets:
+        one.close()
 
 
 def _to_command_error(address: str, reason: str) -> CommandError:

@@ -7,7 +7,6 @@ process of its own on the same log. On servers every role may be a process of it
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,42 +17,45 @@ from deploy.http import make_collector, serve_http
 from deploy.jobs import write_key_uses
 from deploy.lean import keep_unused_out, loading
 from deploy.private import working_in_private_folder
+from deploy.role import Role
 from deploy.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deploy.announcing import Announcer
     from deploy.settings import Settings
+    from deploy.workers_place import Place
+    from query_api.control.first_start import Welcome
 
 log = structlog.get_logger()
 
 
-class Role(StrEnum):
-    """What a process may do."""
+async def serve(
+    settings: Settings, announcer: Announcer, failpoint: Callable[[str], None], place: Place | None = None
+) -> None:
+    """Run the roles until a signal comes, then stop: listening first, then what is under way, then the parts.
 
-    ALL = "all"
-    COLLECTOR = "collector"
-    CONSUMER = "consumer"
-    QUERY = "query"
-    JOBS = "jobs"
-
-
-async def serve(settings: Settings, roles: frozenset[Role], failpoint: Callable[[str], None]) -> None:
-    """Run the roles until a signal comes, then stop: listening first, then what is under way, then the parts."""
+    `place` is that of a worker among others.
+    """
     keep_unused_out()
     stop = asyncio.Event()
     with working_in_private_folder(settings.data), stopping_on_signals(stop):
-        if roles == {Role.COLLECTOR}:
-            await collect_only(settings, stop)
+        if place is not None:
+            from deploy.workers_collect import collect_beside_others  # noqa: PLC0415 - only a worker needs it
+
+            await collect_beside_others(settings, place, stop)
+        elif announcer.roles == {Role.COLLECTOR}:
+            await collect_only(settings, announcer, stop)
         else:
             with loading():
                 from deploy.whole import serve_whole  # noqa: PLC0415 - a collector must not load the engine
 
-            await serve_whole(settings, roles, stop, failpoint)
+            await serve_whole(settings, announcer, stop, failpoint)
     log.info("stopped")
 
 
-async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
+async def collect_only(settings: Settings, announcer: Announcer, stop: asyncio.Event) -> None:
     """The collector role alone: HTTP in, log out."""
     async with open_base(settings) as base, asyncio.TaskGroup() as group:
         ready = asyncio.Event()
@@ -61,9 +63,10 @@ async def collect_only(settings: Settings, stop: asyncio.Event) -> None:
         group.create_task(serve_http(base, make_collector(base), app, stop, ready), name="http")
         group.create_task(write_key_uses(base, stop), name="key uses")
         await ready.wait()
-        announce(base)
+        announce(base, announcer)
 
 
-def announce(base: Base) -> None:
+def announce(base: Base, announcer: Announcer, newcomer: Welcome | None = None) -> None:
     """Say where."""
     log.info("serving", at=f"http://{base.settings.listen}", data=str(base.settings.data))
+    announcer.tell(newcomer)

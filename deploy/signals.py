@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = structlog.get_logger()
 SAME_SECONDS = 0.5  # a terminal or `timeout` may send one wish twice: to the process and to its group
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+def end_nothing_else() -> None:
+    """A process has nobody to take along when it ends at once."""
+
+
 @contextmanager
-def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set `stop` on the first signal, end the process on the second."""
+def stopping_on_signals(stop: asyncio.Event, end_others: Callable[[], None] = end_nothing_else) -> Iterator[None]:
+    """Set `stop` on the first signal, end the process on the second, after `end_others`."""
     loop = asyncio.get_running_loop()
 
     first = 0.0
@@ -31,6 +35,7 @@ def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
             return
         if stop.is_set():
             log.warning("ends_at_once", signal=number.name)
+            end_others()
             os._exit(128 + number)
         log.info("stopping", signal=number.name, hint="once more to end at once")
         first = loop.time()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from deploy import welcome
 from deploy.admin import answering_commands
 from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
@@ -16,7 +14,8 @@ from deploy.http import make_collector, serve_http
 from deploy.jobs import run_retention, watch_disk, write_key_uses
 from deploy.lean import loading
 from deploy.parts import Parts, open_parts
-from deploy.roles import Role, announce
+from deploy.role import Role
+from deploy.roles import announce
 from query_api.app import build_app
 from query_api.control.first_start import ensure_first_start
 from query_api.dashboard.pages import add_pages
@@ -29,13 +28,16 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from deploy.announcing import Announcer
     from deploy.settings import Settings
+    from query_api.control.first_start import Welcome
 
 
 async def serve_whole(
-    settings: Settings, roles: frozenset[Role], stop: asyncio.Event, failpoint: Callable[[str], None]
+    settings: Settings, announcer: Announcer, stop: asyncio.Event, failpoint: Callable[[str], None]
 ) -> None:
     """Run until `stop`."""
+    roles = announcer.roles
     everything = Role.ALL in roles
     async with open_parts(settings, failpoint) as parts, answering(parts), asyncio.TaskGroup() as group:
         if parts.following is None:
@@ -55,9 +57,7 @@ async def serve_whole(
             # Not before the consumer has ended: no batch may land beside an erasure that was broken off.
             consuming.add_done_callback(lambda _: retaining.cancel())
         await ready.wait()
-        if everything:
-            await greet(parts)
-        announce(parts.base)
+        announce(parts.base, announcer, await greet(parts) if everything else None)
         if consumes:
             with loading():
                 await asyncio.to_thread(parts.consumer.load)  # beside serving: a start is half a second shorter
@@ -98,10 +98,6 @@ def make_app(parts: Parts, *, answers: bool) -> web.Application:
     return app
 
 
-async def greet(parts: Parts) -> None:
-    """Tell a newcomer, once, how to begin."""
-    settings = parts.base.settings
-    newcomer = await ensure_first_start(parts.base.control, settings.plan, parts.base.now())
-    if newcomer is not None:
-        text = welcome.to_text(newcomer, f"http://{settings.listen}", sys.argv[0])
-        print(text, flush=True)  # noqa: T201 - it is for the person
+async def greet(parts: Parts) -> Welcome | None:
+    """What a newcomer must be told, once, to begin; None for who has been here."""
+    return await ensure_first_start(parts.base.control, parts.base.settings.plan, parts.base.now())

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from deploy.commands import make_app
 from deploy.health import make_health_app
-from deploy.roles import Role
+from deploy.role import Role
 from ingest.collector import EVENTS, PIXEL_GIF, SCRIPT
 
 if TYPE_CHECKING:

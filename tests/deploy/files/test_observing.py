@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from pydantic import BaseModel, ConfigDict
 
-from deploy.roles import Role
+from deploy.role import Role
 from ingest.collector_metrics import CollectorMetrics
 from ingest.consumer_metrics import ConsumerMetrics
 from ingest.enrich.pipeline import EnrichMetrics
