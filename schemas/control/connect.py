@@ -12,7 +12,7 @@ from sqlalchemy import event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from schemas.control.errors import ControlUnusableError
+from schemas.control.errors import ESCAPES, ControlUnusableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ def open_control(url: str) -> AsyncEngine:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # their texts may hold a piece of the password
-        message = f"it is no URL, {FORMS}; in a password write %40 for @, %2F for /, %3A for : and %25 for %"
+        message = f"it is no URL, {FORMS}; {ESCAPES}"
         raise ControlUnusableError(message) from None
     backend = parsed.get_backend_name()
     if backend == SQLITE and parsed.database:

@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from schemas.control.errors import ControlUnusableError
+from schemas.control.errors import ESCAPES, ControlUnusableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -81,7 +81,7 @@ def open_postgres(url: URL) -> AsyncEngine:
         raise ControlUnusableError(message)
     missing = [name for name in ("host", "username", "database") if not getattr(url, name)]
     if missing:
-        message = f"it names no {missing[0].replace('username', 'user')}, write {EXAMPLE}"
+        message = f"it names no {missing[0].replace('username', 'user')}, write {EXAMPLE}; {ESCAPES}"
         raise ControlUnusableError(message)
     options = _read_options(url)
     connect = functools.partial(

@@ -30,9 +30,13 @@ free_databases: list[str] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test of the module that asks for `control` on each kind of control plane."""
+    """Run every test of the module that asks for `control` on each kind of control plane.
+
+    One that asks for `postgres` as well is about that server.
+    """
     if "control" in metafunc.fixturenames:
-        metafunc.parametrize("control", [SQLITE, POSTGRES], indirect=True)
+        kinds = [POSTGRES] if "postgres" in metafunc.fixturenames else [SQLITE, POSTGRES]
+        metafunc.parametrize("control", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,68 @@
+"""A lock that lives as long as the connection which took it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import InterfaceError
+
+from schemas.control.postgres import connecting_alone
+from schemas.control.postgres_changes import LOST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas.control.postgres import Driver
+
+
+@asynccontextmanager
+async def holding_lock(
+    engine: AsyncEngine, number: int, stop: asyncio.Event, poll: float
+) -> AsyncIterator[asyncio.Event | None]:
+    """Wait for the advisory lock; None when `stop` is set before it is had.
+
+    The event says that it is lost, or cannot be shown to be held any more: a connection that ends is noticed at once,
+    one that gives no answer after `poll` and the time that an answer may take. SQLAlchemyError when the lock cannot be
+    asked for.
+    """
+    lost = asyncio.Event()
+    async with connecting_alone(engine) as driver:
+        driver.add_termination_listener(lambda _: lost.set())
+        if not await _take(driver, number, stop, poll):
+            yield None
+            return
+        watching = asyncio.create_task(_watch(driver, lost, poll), name="lock")
+        try:
+            yield lost
+        finally:
+            watching.cancel()
+
+
+async def _take(driver: Driver, number: int, stop: asyncio.Event, poll: float) -> bool:
+    try:
+        while not await driver.fetchval("SELECT pg_try_advisory_lock($1)", number):
+            if await is_set_within(stop, poll):
+                return False
+    except LOST as error:
+        raise InterfaceError(None, None, error) from error
+    return True
+
+
+async def _watch(driver: Driver, lost: asyncio.Event, poll: float) -> None:
+    while not lost.is_set():
+        if not await is_set_within(lost, poll):
+            try:
+                await driver.execute("SELECT 1")
+            except LOST:  # whoever holds the lock is told by the event
+                lost.set()
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, but not longer."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -1,0 +1,1 @@
+"""Tests of the control plane's schema: how it is opened, watched and led."""
