@@ -67,7 +67,8 @@ class ServerProcess:
         deadline = time.monotonic() + self.patience
         while not self._try_start(deadline):
             if time.monotonic() > deadline:
-                message = f"{self.name} did not start, see {self.log}"
+                said = self.log.read_text(errors="replace").splitlines()
+                message = f"{self.name} did not start, see {self.log}: {said[-1] if said else 'it said nothing'}"
                 raise ServerDidNotStartError(message)
 
     def stop(self) -> None:

@@ -1,0 +1,192 @@
+"""The scaled form on one machine, started, looked at and hurt by name: in `scripts/cluster` and in the fault runs.
+
+Everything lies in one folder, so that any process may go on with what another has started.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl
+
+from tests.cluster.processes import BalancerProcess, DoorProcess, KafkaProcess, PulseProcess, to_environment
+from tests.product import PULSE
+from tests.servers.postgres import PostgresServer
+from tests.servers.valkey import ValkeyServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from tests.servers.process import ServerProcess
+
+DOMAIN = "localhost"
+PLAN, WELCOME = "plan.json", "welcome.json"
+# Nobody limits a machine that sends to itself; its balancer is believed.
+SETTINGS = {"COLLECT_ADDRESS_LIMIT": "0", "GEO": "off", "PLAN": "enterprise", "TRUSTED_PROXIES": "127.0.0.1"}
+
+
+class ClusterError(Exception):
+    """The cluster did not do what it must; the message says what to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cluster is made of. Without `clickhouse`, the URL of a real one, the door plays it.
+
+    `log_options` and `warehouse_options` go behind the question marks of the two URLs.
+    """
+
+    collectors: int = 2
+    consumers: int = 2
+    queries: int = 2
+    is_balanced: bool = True
+    is_fenced: bool = True
+    clickhouse: str = ""
+    log_options: str = "partitions=4"
+    warehouse_options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a client needs: the site's key, a key of the query API, a key that may send as a server."""
+
+    site_key: str
+    key: str
+    ingest_key: str
+
+
+class Cluster:
+    """The processes of one folder, by name; nothing runs before `start`."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder.absolute()
+        self.plan = plan
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.kafka = KafkaProcess(self.folder / "kafka")
+        self.postgres = PostgresServer(self.folder / "postgres")
+        self.valkey = ValkeyServer(self.folder / "valkey")
+        self.door = DoorProcess(self.folder / "door", is_fenced=plan.is_fenced)
+        self.servers: dict[str, ServerProcess] = {
+            server.name: server for server in (self.kafka, self.postgres, self.valkey)
+        }
+        if not plan.clickhouse:
+            self.servers["door"] = self.door
+        self.roles: dict[str, PulseProcess] = {}
+        for role, count in (("collector", plan.collectors), ("consumer", plan.consumers), ("query", plan.queries)):
+            for number in range(count):
+                self.add(f"{role}-{number + 1}", role)
+        self.add("jobs", "jobs")
+        self.balancers: dict[str, BalancerProcess] = {}
+        for name, role in (("collect", "collector"), ("ask", "query")) if plan.is_balanced else ():
+            targets = [process.base for process in self.roles.values() if role in process.roles]
+            self.balancers[name] = BalancerProcess(self.folder / name, targets)
+
+    def add(self, name: str, role: str) -> PulseProcess:
+        """One more process of the product; it is not started."""
+        self.roles[name] = PulseProcess(self.folder / name, (role,), self.settings)
+        return self.roles[name]
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What every process of the product is told, without PULSE_."""
+        warehouse = self.plan.clickhouse or f"{self.door.controls.url}/pulse"
+        return {
+            **SETTINGS,
+            "DATA": str(self.folder / "data"),
+            "LOG_URL": f"kafka://{self.kafka.address}/pulse?{self.plan.log_options}",
+            "WAREHOUSE_URL": f"{warehouse}?{self.plan.warehouse_options}".rstrip("?"),
+            "CONTROL_URL": self.postgres.url(),
+        }
+
+    @property
+    def processes(self) -> dict[str, ServerProcess]:
+        """All, in the order in which they start."""
+        return {**self.servers, **self.roles, **self.balancers}
+
+    @property
+    def collect_base(self) -> str:
+        """Where to send to."""
+        return self.balancers["collect"].base if self.balancers else self.roles["collector-1"].base
+
+    @property
+    def ask_base(self) -> str:
+        """Where to ask."""
+        return self.balancers["ask"].base if self.balancers else self.roles["query-1"].base
+
+    @property
+    def welcome(self) -> Welcome:
+        """The keys that the first start has made; raise ClusterError before it."""
+        try:
+            return Welcome(**json.loads((self.folder / WELCOME).read_text()))
+        except FileNotFoundError as error:
+            message = f"{self.folder} holds no cluster: start one"
+            raise ClusterError(message) from error
+
+    def read_log_partitions(self) -> int:
+        """How many partitions the log has, as the plan says."""
+        return int(dict(parse_qsl(self.plan.log_options)).get("partitions", "4"))
+
+    def start(self) -> None:
+        """Start what does not run, make it ready the first time, and return when everything is well."""
+        (self.folder / PLAN).write_text(json.dumps(asdict(self.plan)))
+        start_all(self.servers.values())
+        is_first = not (self.folder / WELCOME).exists()
+        if is_first:
+            self.run("migrate")
+        with ThreadPoolExecutor(1) as executor:
+            made = [executor.submit(self._make_keys)] if is_first else []
+            start_all([*self.roles.values(), *self.balancers.values()])
+            for keys in made:
+                keys.result()
+
+    def stop(self) -> None:
+        """End all in the opposite order, each in an orderly way."""
+        for processes in (self.balancers, self.roles, self.servers):
+            with ThreadPoolExecutor(len(processes) or 1) as executor:
+                list(executor.map(lambda process: process.stop(), processes.values()))
+
+    def kill(self) -> None:
+        """End all at once."""
+        for process in reversed(self.processes.values()):
+            process.kill()
+
+    def run(self, *arguments: str) -> str:
+        """What a command of `pulse` prints; raise ClusterError when it fails."""
+        environment = to_environment(self.settings)
+        done = subprocess.run(  # noqa: S603 - our own program
+            [PULSE, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            message = f"pulse {' '.join(arguments)}: {done.stdout}{done.stderr}"
+            raise ClusterError(message)
+        return done.stdout
+
+    def _make_keys(self) -> None:
+        """Make a site and keys, and write them down."""
+        site = self._run_json("site", "create", "--domain", DOMAIN, "--name", "Demo")
+        key = self._run_json("key", "create", "--name", "cluster")
+        ingest = self._run_json("key", "create", "--name", "server", "--scope", "ingest")
+        welcome = Welcome(str(site["site_key"]), str(key["key"]), str(ingest["key"]))
+        (self.folder / WELCOME).write_text(json.dumps(asdict(welcome)))
+
+    def _run_json(self, *arguments: str) -> dict[str, object]:
+        return cast("dict[str, object]", json.loads(self.run(*arguments, "--json")))
+
+
+def start_all(processes: Iterable[ServerProcess]) -> None:
+    """Start them side by side."""
+    waiting = list(processes)
+    with ThreadPoolExecutor(len(waiting) or 1) as executor:
+        list(executor.map(lambda process: process.start(), waiting))
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of the cluster in the folder; None where there is none."""
+    try:
+        return Plan(**json.loads((folder / PLAN).read_text()))
+    except FileNotFoundError:
+        return None
