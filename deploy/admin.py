@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
+from deploy.admin_move import MOVES
 from deploy.asking import SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
 from deploy.parts import open_parts
@@ -88,6 +89,7 @@ COMMANDS: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
     "dead-letters-show": show_dead_letter,
     "dead-letters-retry": retry_dead_letters,
     "doctor": examine,
+    **MOVES,
 }
 EXPECTED = (CommandError, DeadLetterGoneError, WarehouseError, ValueError)
 ALL = 1_000_000

@@ -1,0 +1,128 @@
+"""Events that keep coming while an installation is moved, and what a server says of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+import uuid
+from typing import TYPE_CHECKING, Self, cast
+
+from tests.deploy.sending import PERSON, SECONDS, send, wait_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.product import Product
+
+RANGE = "start=2026-01-01&end=2030-01-01&include_bots=true"
+REPORTS = ("stats", "pages", "devices", "referrers")
+Rows = list[dict[str, object]]
+
+
+class Traffic:
+    """Sends single events, one after the other, until it is stopped; `acknowledged` are the ids that were taken."""
+
+    def __init__(self, product: Product, key: str, site_key: str) -> None:
+        self.base = product.base
+        self.acknowledged: list[str] = []
+        self.failed = 0
+        self._key = key
+        self._site_key = site_key
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Send no more; what was sent has been answered."""
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_more(self, events: int) -> None:
+        """Return when so many more were acknowledged."""
+        wanted = len(self.acknowledged) + events
+        wait_for(lambda: len(self.acknowledged) >= wanted)
+
+    def _send(self) -> None:
+        number = 0
+        while not self._stop.wait(0.01):
+            number += 1
+            event_id = str(uuid.uuid4())
+            event = make_event(self._site_key, f"/{number % 5}", ip=f"192.0.2.{number % 50}", event_id=event_id)
+            try:
+                post(self.base, self._key, event)
+            except OSError:
+                self.failed += 1
+            else:
+                self.acknowledged.append(event_id)
+
+
+def make_event(site_key: str, path: str, **more: object) -> dict[str, object]:
+    """A page view of a person."""
+    return PERSON | {"site_key": site_key, "url": f"https://a.example{path}", "props": {"kind": "moved"}} | more
+
+
+def post(base: str, key: str, event: dict[str, object]) -> None:
+    """Send one event, which must be accepted; raise OSError."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(base + "/v1/events", json.dumps([event]).encode(), headers)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - loopback
+        if json.loads(response.read())["accepted"] != 1:
+            raise OSError
+
+
+def make_site(product: Product, domain: str) -> str:
+    """Add a site and give its key."""
+    return str(product.run_json("site", "create", "--domain", domain)["site_key"])
+
+
+def make_key(product: Product, *scopes: str) -> str:
+    """Add a key."""
+    return str(product.run_json("key", "create", *(word for scope in scopes for word in ("--scope", scope)))["key"])
+
+
+def send_old(product: Product, key: str, site_key: str, events: int) -> None:
+    """Send events of several months."""
+    for start in range(0, events, 500):
+        made = [
+            make_event(
+                site_key,
+                f"/page-{number % 17}",
+                ip=f"192.0.2.{number % 200}",
+                timestamp=f"2026-{5 + number % 6:02}-{1 + number % 27:02}T{number % 24:02}:00:00Z",
+                event_id=str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))),
+            )
+            for number in range(start, min(start + 500, events))
+        ]
+        send(product, key, *made)
+
+
+def read_reports(product: Product, key: str, site: str) -> dict[str, Rows]:
+    """What the reports say of a site, from its beginning."""
+    return {
+        report: cast("Rows", product.get_json(f"/v1/{report}?{RANGE}&site={site}", key)["data"]) for report in REPORTS
+    }
+
+
+def count_events(product: Product) -> int:
+    """Stored events, once nothing is in flight; the ledger must close."""
+    found: dict[str, int] = {}
+
+    def is_drained() -> bool:
+        ledger = product.run_json("ledger", "--start", "2026-01-01")
+        assert ledger["closed"] is True
+        rows = cast("list[dict[str, int]]", ledger["ledger"])
+        found.update({name: sum(row[name] for row in rows) for name in ("stored", "in_flight", "received")})
+        return found["in_flight"] == 0
+
+    wait_for(is_drained)
+    return found["stored"]
