@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.announcing import Announcer
+from deploy.clock import jump_on_signal
 from deploy.lean import loading
 from deploy.observe import configure_logs
 from deploy.role import Role
@@ -28,11 +29,12 @@ WORKERS = "Collectors on the one port: a number, or auto for one a core. Only wi
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - each is an option of the command
     role: Annotated[list[Role] | None, typer.Option(help="What this process does; may be repeated")] = None,
     workers: Annotated[str, typer.Option(help=WORKERS, metavar="N")] = ALONE,
     failpoint: Annotated[str, typer.Option(hidden=True, help="Die here, for the tests of crashes")] = "",
     worker: Annotated[str, typer.Option(hidden=True, help="Be a worker; said by the parent")] = "",
+    clock_step: Annotated[int, typer.Option(hidden=True, help="Jump so many seconds at SIGUSR2, for tests")] = 0,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -42,6 +44,8 @@ def serve(
     roles = frozenset(role or [Role.ALL])
     if workers != ALONE:
         refuse_other_roles(roles)
+    if clock_step:
+        jump_on_signal(clock_step)
     count = to_count(workers)
     announcer = Announcer(settings, roles, count, as_json)
     if count == 1:
