@@ -45,7 +45,7 @@ def build_app(deps: Deps) -> web.Application:
     app[CACHE] = AnswerCache(deps.versions)
     app[HUB] = RealtimeHub(functools.partial(ask_realtime, app), deps.clock)
     app[HEALTH] = HealthChecks(deps.pings, deps.clock)
-    app.cleanup_ctx.extend((hold_ring, hold_hub))
+    app.cleanup_ctx.extend((hold_limits, hold_ring, hold_hub))
     app.on_shutdown.append(end_streams)
     app.on_response_prepare.extend((add_request_id, add_quota))
     add_routes(app)
@@ -73,7 +73,7 @@ async def run_endpoint(endpoint: Endpoint, request: web.Request) -> web.StreamRe
     caller = await (identify_listener if endpoint.opens == "token" else identify)(request)
     await admit(request, caller)
     lane: Lane = "stream" if endpoint.shape == "stream" else "query"
-    with request.app[LIMITS].at_once(lane, caller.key.id, caller.plan):
+    async with request.app[LIMITS].at_once(lane, caller.key.id, caller.plan):
         return await endpoint.handle(request, endpoint.report)
 
 
@@ -94,6 +94,12 @@ async def refuse_collecting(request: web.Request) -> web.StreamResponse:
 async def answer_openapi(_request: web.Request) -> web.Response:
     """The OpenAPI document."""
     return web.Response(body=DOCUMENT, content_type="application/json", headers={"Cache-Control": "no-cache"})
+
+
+async def hold_limits(app: web.Application) -> AsyncIterator[None]:
+    """Where requests are counted."""
+    yield
+    await app[LIMITS].close()
 
 
 async def hold_ring(app: web.Application) -> AsyncIterator[None]:

@@ -1,109 +1,138 @@
 """How much one key, and all of them together, may ask: windows that slide, requests at once, and a bounded queue.
 
-The windows are counted by the library `limits`, which keeps its own clock (and will keep its counts in Redis): a
-minute is exact (every request's time is kept, at most as many as the limit), a day is weighed from two counters, since
-100,000 times a key would cost 10 MB. Taking and asking both: 20 µs a request (2026-11-21).
+Counted in this process, or in Redis for all query servers together. A Redis that does not answer within a quarter of a
+second holds nobody up: this process counts by itself from zero and asks again every other second, one request at a
+time. So while Redis is away each server allows a key its whole quota.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import math
 import time
-from collections import Counter
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
+import structlog
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
+from query_api.counts import Counts, Lane, MemoryPlaces, Quota
 from query_api.errors import RateLimitedError, UnavailableError
+from query_api.limits_errors import LimitsUnusableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from query_api.counts_redis import RedisCounts
     from query_api.plans import Plan
 
-Lane = Literal["query", "stream"]
+__all__ = ["Admission", "Lane", "Quota", "RequestLimits", "check_limits", "refuse_excess"]
 
+Answer = TypeVar("Answer")
+IN_MEMORY = "memory://"
+ANSWER_SECONDS = 0.25
+REST_SECONDS = 2.0
+LOG_SECONDS = 60.0
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What a key has left in its tightest window: of `limit` requests `remaining`, more at `reset` (epoch seconds)."""
-
-    limit: int
-    remaining: int
-    reset: float
-
-    def to_headers(self) -> dict[str, str]:
-        """As API.md names them."""
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(math.ceil(self.reset)),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One limit of a plan and how it is counted."""
-
-    item: RateLimitItem
-    limiter: RateLimiter
-    name: str
+log = structlog.get_logger()
 
 
 class RequestLimits:
     """Counts the requests of each key."""
 
     def __init__(self, url: str) -> None:
-        """`memory://` counts in this process."""
-        if url != "memory://":
-            message = f"limits URL {url!r}: only memory:// is known"
-            raise ValueError(message)
-        storage = MemoryStorage()
-        self._exact = MovingWindowRateLimiter(storage)
-        self._weighed = SlidingWindowCounterRateLimiter(storage)
-        self._running: Counter[tuple[Lane, int]] = Counter()
+        """`memory://` counts in this process, `redis://` and `rediss://` there; LimitsUnusableError for others."""
+        self._near = Counts(MemoryStorage(), MemoryPlaces())
+        self._far = None if url == IN_MEMORY else Far(_open_redis(url))
 
     async def take(self, key_id: int, plan: Plan) -> tuple[Quota, bool]:
         """Count a request: what is left of the tightest window, and whether the request may go on."""
-        quotas = []
-        for window in self._windows(plan):
-            allowed = await window.limiter.hit(window.item, str(key_id))
-            stats = await window.limiter.get_window_stats(window.item, str(key_id))
-            quota = Quota(window.item.amount, max(0, stats.remaining), stats.reset_time)
-            if not allowed:
-                return quota, False
-            quotas.append(quota)
-        running = self._running["query", key_id] + 1
-        fallback = Quota(plan.at_once, max(0, plan.at_once - running), time.time())
-        return min(quotas, key=lambda quota: quota.remaining, default=fallback), True
+        counted = None if self._far is None else await self._far.take(key_id, plan)
+        return counted or await self._near.take(key_id, plan)
 
-    @contextmanager
-    def at_once(self, lane: Lane, key_id: int, plan: Plan) -> Iterator[None]:
+    @asynccontextmanager
+    async def at_once(self, lane: Lane, key_id: int, plan: Plan) -> AsyncIterator[None]:
         """Hold one of the key's places while the request runs; RateLimitedError when all are taken.
 
-        Streams have as many places of their own as questions have, so that open pages never keep questions out.
+        Streams have as many places of their own as questions have, so that open pages never keep questions out. A
+        place is taken here as well as in Redis, so that this process knows its own while Redis is away.
         """
-        if self._running[lane, key_id] >= plan.at_once:
-            message = f"{plan.at_once} requests of this key are running already, as many as the plan allows at once"
-            raise RateLimitedError.after(message, 1)
-        self._running[lane, key_id] += 1
+        near = _refuse_none(await self._near.places.enter(lane, key_id, plan.at_once), plan)
         try:
-            yield
+            if self._far is None:
+                yield
+                return
+            far = _refuse_none(await self._far.enter(lane, key_id, plan.at_once), plan)
+            try:
+                yield
+            finally:
+                await self._far.leave(far)
         finally:
-            self._running[lane, key_id] -= 1
-            if not self._running[lane, key_id]:
-                del self._running[lane, key_id]
+            await self._near.places.leave(near)
 
-    def _windows(self, plan: Plan) -> Iterator[Window]:
-        if plan.per_minute is not None:
-            yield Window(RateLimitItemPerMinute(plan.per_minute), self._exact, "minute")
-        if plan.per_day is not None:
-            yield Window(RateLimitItemPerDay(plan.per_day), self._weighed, "day")
+    async def close(self) -> None:
+        """Let go of Redis."""
+        if self._far is not None:
+            await self._far.counts.close()
+
+
+class Far:
+    """Asks Redis, but does not wait for one that is away."""
+
+    def __init__(self, counts: RedisCounts) -> None:
+        self.counts = counts
+        self._is_away = False
+        self._ask_at = self._log_at = float("-inf")
+
+    async def take(self, key_id: int, plan: Plan) -> tuple[Quota, bool] | None:
+        """See `Counts.take`; None while Redis is away."""
+        return await self._ask(lambda: self.counts.take(key_id, plan), None)
+
+    async def enter(self, lane: Lane, key_id: int, limit: int) -> str | None:
+        """See `Places.enter`; an empty ticket while Redis is away."""
+        return await self._ask(lambda: self.counts.places.enter(lane, key_id, limit), "")
+
+    async def leave(self, ticket: str) -> None:
+        """See `Places.leave`."""
+        if ticket:
+            self.counts.forget(ticket)
+            await self._ask(lambda: self.counts.places.leave(ticket), None)
+
+    async def _ask(self, work: Callable[[], Awaitable[Answer]], otherwise: Answer) -> Answer:
+        now = asyncio.get_running_loop().time()
+        if self._is_away and now < self._ask_at:
+            return otherwise
+        self._ask_at = now + REST_SECONDS  # while it is away nobody else asks meanwhile
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await work()
+        except self.counts.away as error:
+            self._note_away(error)
+            return otherwise
+        if self._is_away:
+            self._is_away = False
+            log.info("limits_counted_in_redis_again")
+        return answer
+
+    def _note_away(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        self._is_away = True
+        self._ask_at = now + REST_SECONDS
+        if now >= self._log_at:
+            self._log_at = now + LOG_SECONDS
+            log.warning("limits_counted_here", problem=str(error) or type(error).__name__)
+
+
+async def check_limits(url: str) -> None:
+    """Raise LimitsUnusableError for a URL that cannot be used; for the start, before anything else is begun."""
+    if url == IN_MEMORY:
+        return
+    counts = _open_redis(url)
+    try:
+        await counts.check()
+    finally:
+        await counts.close()
 
 
 def refuse_excess(quota: Quota) -> RateLimitedError:
@@ -133,3 +162,19 @@ class Admission:
                 yield
         finally:
             self._inside -= 1
+
+
+def _refuse_none(ticket: str | None, plan: Plan) -> str:
+    if ticket is None:
+        message = f"{plan.at_once} requests of this key are running already, as many as the plan allows at once"
+        raise RateLimitedError.after(message, 1)
+    return ticket
+
+
+def _open_redis(url: str) -> RedisCounts:
+    if importlib.util.find_spec("redis") is None:
+        message = "the client of Redis is not installed: pip install 'pulse-analytics[redis]'"
+        raise LimitsUnusableError(message)
+    from query_api.counts_redis import RedisCounts  # noqa: PLC0415 - loads the client
+
+    return RedisCounts(url)

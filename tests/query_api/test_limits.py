@@ -3,29 +3,97 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
+import signal
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from query_api.errors import RateLimitedError, UnavailableError
-from query_api.limits import Admission, RequestLimits, refuse_excess
+from query_api.limits import Admission, RequestLimits, check_limits, refuse_excess
+from query_api.limits_errors import LimitsUnusableError
 from query_api.plans import ENTERPRISE, FREE, PLANS, PRO, Plan, to_plan
+from tests.servers.valkey import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.servers.valkey import ValkeyServer
 
 MINUTE = 60
+MEMORY, REDIS = "memory", "redis"
+LEAP = """
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    local left = redis.call('PTTL', key)
+    if left >= 0 then redis.call('PEXPIRE', key, math.max(0, left - ARGV[1])) end
+end
+"""
 
 
 class Clock:
-    """Stands in for the time of the library that counts."""
+    """Stands in for the time of the library that counts; lets as much pass in the server."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, server: ValkeyServer | None) -> None:
         self.now = 1_795_000_000.0
+        self._server = server
         monkeypatch.setattr(time, "time", lambda: self.now)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        if self._server is not None:
+            self._server.run_command("EVAL", LEAP, "0", str(int(seconds * 1000)))
+
+
+@pytest.fixture(params=[MEMORY, REDIS])
+def server(request: pytest.FixtureRequest) -> ValkeyServer | None:
+    """An empty server, or None where requests are counted in the process."""
+    if request.param == MEMORY:
+        return None
+    server: ValkeyServer = request.getfixturevalue("valkey")
+    server.start()
+    server.run_command("FLUSHALL")
+    return server
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+async def limits(server: ValkeyServer | None) -> AsyncIterator[RequestLimits]:
+    limits = RequestLimits("memory://" if server is None else server.url())
+    yield limits
+    await limits.close()
+
+
+@pytest.fixture
+async def redis_limits(valkey: ValkeyServer) -> AsyncIterator[RequestLimits]:
+    """Counted in an empty server."""
+    valkey.start()
+    valkey.run_command("FLUSHALL")
+    limits = RequestLimits(valkey.url())
+    yield limits
+    await limits.close()
+    valkey.start()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, server: ValkeyServer | None) -> Clock:
+    return Clock(monkeypatch, server)
+
+
+async def refuse_place(limits: RequestLimits, plan: Plan = PRO) -> RateLimitedError:
+    """What is said when all places are taken."""
+
+    async def enter() -> None:
+        async with limits.at_once("query", 1, plan):
+            pass
+
+    with pytest.raises(RateLimitedError) as caught:
+        await enter()
+    return caught.value
 
 
 async def take_all(limits: RequestLimits, plan: Plan, times: int, key: int = 1) -> list[bool]:
@@ -42,8 +110,7 @@ def test_plans_are_those_of_the_contract() -> None:
     assert to_plan("enterprise", 7, None) == Plan("enterprise", 7, None, 50)
 
 
-async def test_the_hundred_and_first_request_of_a_minute_is_refused(clock: Clock) -> None:
-    limits = RequestLimits("memory://")
+async def test_the_hundred_and_first_request_of_a_minute_is_refused(clock: Clock, limits: RequestLimits) -> None:
     assert all(await take_all(limits, PRO, 100))
     quota, allowed = await limits.take(1, PRO)
     assert not allowed
@@ -52,61 +119,55 @@ async def test_the_hundred_and_first_request_of_a_minute_is_refused(clock: Clock
     assert refuse_excess(quota).headers == {"Retry-After": "60"}
 
 
-async def test_the_minute_slides(clock: Clock) -> None:
-    limits = RequestLimits("memory://")
+async def test_the_minute_slides(clock: Clock, limits: RequestLimits) -> None:
     assert all(await take_all(limits, PRO, 50))
-    clock.now += 40
+    clock.advance(40)
     assert all(await take_all(limits, PRO, 50))
-    clock.now += 19
+    clock.advance(19)
     assert not (await limits.take(1, PRO))[1]
-    clock.now += 2  # the first fifty are out of the window
+    clock.advance(2)  # the first fifty are out of the window
     assert all(await take_all(limits, PRO, 50))
     assert not (await limits.take(1, PRO))[1]
 
 
-async def test_the_day_is_counted_too(clock: Clock) -> None:
+async def test_the_day_is_counted_too(clock: Clock, limits: RequestLimits) -> None:
     plan = Plan("small", None, 5, 5)
-    limits = RequestLimits("memory://")
     assert all(await take_all(limits, plan, 5))
-    clock.now += 2 * MINUTE
+    clock.advance(2 * MINUTE)
     assert not (await limits.take(1, plan))[1]
-    clock.now += 2 * 24 * 60 * MINUTE
+    clock.advance(2 * 24 * 60 * MINUTE)
     assert (await limits.take(1, plan))[1]
 
 
-async def test_the_tightest_window_is_told() -> None:
-    quota, _ = await RequestLimits("memory://").take(1, Plan("x", 100, 5, 5))
+async def test_the_tightest_window_is_told(limits: RequestLimits) -> None:
+    quota, _ = await limits.take(1, Plan("x", 100, 5, 5))
     assert quota.to_headers()["X-RateLimit-Limit"] == "5"
     assert quota.to_headers()["X-RateLimit-Remaining"] == "4"
-    quota, _ = await RequestLimits("memory://").take(1, FREE)
+    quota, _ = await limits.take(2, FREE)
     assert (quota.limit, quota.remaining) == (60, 59)
 
 
-async def test_a_plan_without_windows_tells_what_it_has_at_once() -> None:
-    limits = RequestLimits("memory://")
-    with limits.at_once("query", 1, ENTERPRISE):
+async def test_a_plan_without_windows_tells_what_it_has_at_once(limits: RequestLimits) -> None:
+    async with limits.at_once("query", 1, ENTERPRISE):
         quota, allowed = await limits.take(1, ENTERPRISE)
     assert allowed
     assert (quota.limit, quota.remaining) == (50, 48)
 
 
-async def test_one_key_takes_nothing_from_another() -> None:
-    limits = RequestLimits("memory://")
+async def test_one_key_takes_nothing_from_another(limits: RequestLimits) -> None:
     await take_all(limits, PRO, 100, key=1)
     assert (await limits.take(2, PRO))[1]
 
 
-def test_requests_at_once_are_bounded_and_places_come_back() -> None:
-    limits = RequestLimits("memory://")
-    with ExitStack() as held:
+async def test_requests_at_once_are_bounded_and_places_come_back(limits: RequestLimits) -> None:
+    async with AsyncExitStack() as held:
         for _ in range(15):
-            held.enter_context(limits.at_once("query", 1, PRO))
-        with pytest.raises(RateLimitedError) as caught, limits.at_once("query", 1, PRO):
-            pass
-        assert caught.value.headers["Retry-After"] == "1"
-        with limits.at_once("query", 2, PRO), limits.at_once("stream", 1, PRO):
+            await held.enter_async_context(limits.at_once("query", 1, PRO))
+        error = await refuse_place(limits)
+        assert error.headers["Retry-After"] == "1"
+        async with limits.at_once("query", 2, PRO), limits.at_once("stream", 1, PRO):
             pass  # another key, and streams of this one
-    with limits.at_once("query", 1, PRO):
+    async with limits.at_once("query", 1, PRO):
         pass
 
 
@@ -132,6 +193,148 @@ async def test_questions_beyond_the_queue_are_turned_away() -> None:
     assert inside == 4
 
 
-def test_an_unknown_place_to_count_is_refused() -> None:
-    with pytest.raises(ValueError, match="only memory"):
-        RequestLimits("redis://localhost")
+SMALL = Plan("small", 5, None, 2)
+
+
+async def test_servers_count_together(redis_limits: RequestLimits, valkey: ValkeyServer) -> None:
+    other = RequestLimits(valkey.url())
+    assert all(await take_all(redis_limits, SMALL, 3))
+    assert await take_all(other, SMALL, 3) == [True, True, False]
+    async with redis_limits.at_once("query", 1, SMALL), other.at_once("query", 1, SMALL):
+        for limits in (redis_limits, other):
+            await refuse_place(limits, SMALL)
+    async with other.at_once("query", 1, SMALL), other.at_once("query", 1, SMALL):
+        await refuse_place(redis_limits, SMALL)
+    await other.close()
+
+
+async def test_places_of_a_process_that_vanished_come_back(
+    redis_limits: RequestLimits, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 0.3)
+    vanished = RequestLimits(valkey.url())
+    held = [vanished.at_once("query", 1, SMALL) for _ in range(2)]
+    for place in held:
+        await place.__aenter__()
+    await refuse_place(redis_limits, SMALL)
+    await asyncio.sleep(0.5)
+    await refuse_place(redis_limits, SMALL)  # it is alive and renews
+    await vanished.close()
+    await until_free(redis_limits)
+    for place in held:
+        await place.__aexit__(None, None, None)
+    await vanished.close()
+
+
+async def test_a_place_outlives_a_restart_of_the_server(
+    redis_limits: RequestLimits, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 0.6)
+    monkeypatch.setattr("query_api.limits.REST_SECONDS", 0.05)
+    other = RequestLimits(valkey.url())
+    async with redis_limits.at_once("query", 1, SMALL), redis_limits.at_once("query", 1, SMALL):
+        await asyncio.to_thread(valkey.restart)
+        await asyncio.sleep(0.4)
+        await refuse_place(other, SMALL)
+    await other.close()
+
+
+async def test_while_the_server_is_away_this_process_counts_by_itself(
+    redis_limits: RequestLimits, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.limits.REST_SECONDS", 0.05)
+    assert all(await take_all(redis_limits, SMALL, 4))
+    with capture_logs() as logs:
+        async with redis_limits.at_once("query", 1, SMALL):
+            valkey.kill()
+            assert await take_all(redis_limits, SMALL, 6) == [True] * 5 + [False]
+            async with redis_limits.at_once("query", 1, SMALL):
+                await refuse_place(redis_limits, SMALL)
+        valkey.start()
+        await asyncio.sleep(0.06)
+        assert await take_all(redis_limits, SMALL, 6) == [True] * 5 + [False]  # it lost what it knew
+        async with redis_limits.at_once("query", 1, SMALL), redis_limits.at_once("query", 1, SMALL):
+            await refuse_place(redis_limits, SMALL)
+    events = [line["event"] for line in logs]
+    assert events.count("limits_counted_here") == 1
+    assert events.count("limits_counted_in_redis_again") == 1
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up(redis_limits: RequestLimits, valkey: ValkeyServer) -> None:
+    assert all(await take_all(redis_limits, PRO, 3))
+    assert valkey.pid is not None
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        begun = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*(redis_limits.take(1, PRO) for _ in range(50)))
+        for _ in range(20):
+            async with redis_limits.at_once("query", 1, PRO):
+                answers.append(await redis_limits.take(1, PRO))
+        assert asyncio.get_running_loop().time() - begun < 1
+        assert all(allowed for _, allowed in answers)
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+
+
+async def until_free(limits: RequestLimits) -> None:
+    """Wait until a place is free."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                async with limits.at_once("query", 1, SMALL):
+                    return
+            except RateLimitedError:
+                await asyncio.sleep(0.01)
+
+
+SECRET = "hunter2"  # noqa: S105 - it must be in no message
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("rubbish", "memory://"),
+        ("memcached://host", "redis://"),
+        (f"redis://:{SECRET}@host:port/0", "%40"),
+        (f"redis://:{SECRET}/x@host/0", "%2F"),
+        ("redis:///0", "redis://"),
+        (f"redis://:{SECRET}@host/zero", "redis://"),
+        (f"redis://:{SECRET}@host/0?ssl=1", "'ssl' is not known"),
+        ("redis://host/0?password_file=/nowhere", "No such file"),
+        (f"redis://:{SECRET}@127.0.0.1:1/0", "127.0.0.1:1 cannot be reached"),
+        (f"redis://:{SECRET}@nowhere.invalid/0", "nowhere.invalid:6379 cannot be reached"),
+    ],
+)
+async def test_what_names_no_place_to_count_is_refused_with_one_line(url: str, reason: str) -> None:
+    assert reason in await refuse(url)
+
+
+async def test_what_the_server_refuses_is_told(valkey: ValkeyServer) -> None:
+    assert "refuses the password" in await refuse(f"redis://:{SECRET}@127.0.0.1:{valkey.port}/0")
+    assert "refuses the password" in await refuse(f"redis://127.0.0.1:{valkey.port}/0")
+    assert "refuses" in await refuse(valkey.url(999))
+    assert "cannot be reached" in await refuse(valkey.url().replace("redis://", "rediss://"))
+    await check_limits(valkey.url())
+    await check_limits("memory://")
+
+
+async def test_the_password_may_stand_in_a_file(valkey: ValkeyServer, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    await check_limits(f"redis://127.0.0.1:{valkey.port}/0?password_file={tmp_path}/password")
+
+
+async def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "redis" else name)
+    assert "pulse-analytics[redis]" in await refuse("redis://host/0")
+
+
+async def refuse(url: str) -> str:
+    """What is said of the URL: one line, the setting's name, never the password."""
+    with pytest.raises(LimitsUnusableError) as caught:
+        await check_limits(url)
+    message = str(caught.value)
+    assert message.startswith("PULSE_LIMITS_URL: ")
+    assert "\n" not in message
+    assert SECRET not in message
+    assert PASSWORD not in message
+    return message
