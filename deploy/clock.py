@@ -12,6 +12,7 @@ class Clock:
     wrong_by = 0
 
     def __call__(self) -> int:
+        """The time."""
         return time.time_ns() // 1_000_000 + self.wrong_by
 
 

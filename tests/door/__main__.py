@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.door.engine import write_cluster
+from tests.door.engine import Engine, write_cluster
 from tests.door.serving import Entry, Serving
 
 
@@ -23,7 +23,8 @@ async def serve(arguments: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     if arguments.tied:
         loop.add_reader(sys.stdin, stop.set)  # nothing is ever sent: readable is closed, so whoever began us is gone
-    serving = Serving(arguments.folder, Entry(arguments.user, arguments.password), arguments.cluster)
+    engine = Engine(arguments.folder, arguments.cluster, is_fenced=not arguments.unfenced)
+    serving = Serving(engine, Entry(arguments.user, arguments.password))
     runner = web.AppRunner(serving.make_app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, arguments.host, arguments.port).start()
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--password", default="")
     parser.add_argument("--cluster", default="", help="play a cluster of this name with one shard")
     parser.add_argument("--tied", action="store_true", help="stop when stdin is closed")
+    parser.add_argument("--unfenced", action="store_true", help="overlook every fence, to see what notices")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     arguments.folder = arguments.folder.resolve()

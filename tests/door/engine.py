@@ -73,8 +73,9 @@ def split_body(query: str, body: bytes) -> tuple[str, bytes | None]:
 class Engine:
     """chDB in this process, on one folder; statements run in threads, any number at once."""
 
-    def __init__(self, folder: Path, cluster: str) -> None:
+    def __init__(self, folder: Path, cluster: str, *, is_fenced: bool = True) -> None:
         self._folder = folder
+        self._is_fenced = is_fenced
         self._cluster = cluster
         self._failed_writes = 0
         options = {"max_server_memory_usage": memory_limit(), **CACHES, KEEP_FREE: KEPT_FREE}
@@ -88,8 +89,9 @@ class Engine:
                 sql = to_one_server(statement.sql) if self._cluster else statement.sql
                 answer = self._ask(handle, sql, statement)
             else:
+                sql = statement.sql if self._is_fenced else overlook_fences(statement.sql)
                 with spooled(statement.data) as path:
-                    answer = self._ask(handle, to_read_file(statement.sql, path, slow), statement)
+                    answer = self._ask(handle, to_read_file(sql, path, slow), statement)
             self._refuse_failed_writes(handle, statement.database)
         return answer
 
@@ -191,6 +193,11 @@ def split_format(sql: str) -> tuple[str, str]:
     if found is None:
         raise EngineError(62, f"Code: 62. DB::Exception: no FORMAT at the end of {sql[:100]!r}. (SYNTAX_ERROR)")
     return found[1].rstrip(), found[2]
+
+
+def overlook_fences(sql: str) -> str:
+    """The INSERT as if nobody had ever taken over: a fence is broken, on purpose."""
+    return sql.replace(") > 0, 'fenced')", ") < 0, 'fenced')")
 
 
 def to_one_server(sql: str) -> str:

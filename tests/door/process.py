@@ -104,6 +104,10 @@ class Door:
         """How many statements a HOLD keeps back now."""
         return int(self._send("GET", "/_door/held", None))
 
+    def waiting(self) -> int:
+        """How many faults still wait for a statement."""
+        return int(self._send("GET", "/_door/waiting", None))
+
     def release(self) -> None:
         """Let the held statements go on."""
         self._send("POST", "/_door/release", None)

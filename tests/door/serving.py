@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tests.door.answers import UNPACKERS, to_failure, to_response
-from tests.door.engine import Engine, EngineError, Statement, split_body
+from tests.door.engine import EngineError, Statement, split_body
 from tests.door.faults import Faults, Kind
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.door.engine import Engine
 
 THREADS = 32  # a statement each; more of them wait
 BODY_LIMIT = 1 << 30
@@ -45,8 +45,9 @@ class Entry:
 class Serving:
     """Answers requests; `faults` says which of them badly."""
 
-    def __init__(self, folder: Path, entry: Entry, cluster: str) -> None:
-        self._engine = Engine(folder, cluster)
+    def __init__(self, engine: Engine, entry: Entry) -> None:
+        """Close it at the end, which closes the engine, too."""
+        self._engine = engine
         self._entry = entry
         self._threads = ThreadPoolExecutor(THREADS)
         self._faults = Faults()
@@ -60,6 +61,7 @@ class Serving:
         app.router.add_post("/_door/release", self._release)
         app.router.add_post("/_door/clear", self._clear)
         app.router.add_get("/_door/held", self._count_held)
+        app.router.add_get("/_door/waiting", self._count_waiting)
         return app
 
     def close(self) -> None:
@@ -126,6 +128,9 @@ class Serving:
 
     async def _count_held(self, _request: web.Request) -> web.Response:
         return web.Response(text=str(self._faults.held))
+
+    async def _count_waiting(self, _request: web.Request) -> web.Response:
+        return web.Response(text=str(len(self._faults.waiting)))
 
 
 def read_credentials(request: web.Request) -> tuple[str, str]:
