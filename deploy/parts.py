@@ -12,10 +12,11 @@ from deploy.terminal import SettingError
 from ingest.consumer import Consumer
 from ingest.consumer import Parts as ConsumerParts
 from ingest.consumer_metrics import ConsumerMetrics
+from ingest.copies import read_checked
 from ingest.disk import DiskBudget
 from ingest.enrich.geo import GeoWatch
 from ingest.enrich.pipeline import Enricher, EnrichMetrics
-from ingest.following import Following
+from ingest.following import FollowedLog, Following
 from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.logs import number_of_log
 from ingest.preparing import Sources
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from deploy.settings import Settings
+    from ingest.copies import Checked
     from ingest.progress import Positions, Progress
     from schemas.completeness import Completeness
 
@@ -128,8 +130,17 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
             settings.member_name,
         )
         retention = Retention(warehouse, base.control, versions, base.clock, failpoint)
-        following = Following(base.log, number, warehouse, versions, base.clock) if settings.is_scaled else None
+        following = follow(base, number, warehouse, versions) if settings.is_scaled else None
         yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint), retention, following)
+
+
+def follow(base: Base, number: int, warehouse: Warehouse, versions: SiteVersions) -> Following:
+    """Follow the consumers of the log in other processes, and the job that looks for copies between them."""
+
+    async def read_checked_copies() -> Checked | None:
+        return await read_checked(base.control, number)
+
+    return Following(FollowedLog(base.log, number), warehouse, versions, read_checked_copies, base.clock)
 
 
 @contextmanager

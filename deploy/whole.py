@@ -11,7 +11,7 @@ from deploy.admin import answering_commands
 from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
-from deploy.jobs import run_retention, watch_disk, write_key_uses
+from deploy.jobs import run_jobs, watch_disk, write_key_uses
 from deploy.lean import loading
 from deploy.parts import Parts, open_parts
 from deploy.role import Role
@@ -53,9 +53,9 @@ async def serve_whole(
         group.create_task(write_key_uses(parts.base, stop), name="key uses")
         group.create_task(watch_disk(parts, stop), name="disk")
         if everything or Role.JOBS in roles:
-            retaining = group.create_task(run_retention(parts, stop), name="retention")
+            jobs = group.create_task(run_jobs(parts, stop), name="jobs")
             # Not before the consumer has ended: no batch may land beside an erasure that was broken off.
-            consuming.add_done_callback(lambda _: retaining.cancel())
+            consuming.add_done_callback(lambda _: jobs.cancel())
         await ready.wait()
         announce(parts.base, announcer, await greet(parts) if everything else None)
         if consumes:

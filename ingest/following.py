@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from ingest.copies import is_exact
 from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.unconsumed import Unconsumed
 from schemas.completeness import Completeness
@@ -21,6 +23,7 @@ from schemas.warehouse.errors import WarehouseError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ingest.copies import Checked
     from ingest.log import EventLog
     from ingest.progress import Positions
     from schemas.versions import SiteVersions
@@ -44,28 +47,45 @@ class Known:
     received_up_to: int
 
 
+@dataclass(frozen=True, slots=True)
+class FollowedLog:
+    """A log and its number in the control plane."""
+
+    log: EventLog
+    number: int
+
+
 class Following:
-    """Follows the consumers of one log; `versions` are raised for the sites whose rows have changed."""
+    """Follows the consumers of one log; `versions` are raised for the sites whose rows have changed.
+
+    `read_checked` tells how far copies in partitions of different consumers have been looked for.
+    """
 
     def __init__(
-        self, log: EventLog, number: int, warehouse: Warehouse, versions: SiteVersions, clock: Callable[[], int]
+        self,
+        followed: FollowedLog,
+        warehouse: Warehouse,
+        versions: SiteVersions,
+        read_checked: Callable[[], Awaitable[Checked | None]],
+        clock: Callable[[], int],
     ) -> None:
-        self._log = log
-        self._number = number
+        self._log = followed.log
+        self._number = followed.number
         self._warehouse = warehouse
         self._versions = versions
+        self._read_checked = read_checked
         self._clock = clock
-        self._unconsumed = Unconsumed(log)
+        self._unconsumed = Unconsumed(followed.log)
         self._known: Known | None = None
         self._erasure = -1
-        self.is_exact: Callable[[Positions], Awaitable[bool]] = everything_is_exact
+        self._checked: Checked | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`."""
         while not stop.is_set():
             try:
                 await self.look()
-            except (LogUnavailableError, LogDamagedError, WarehouseError) as error:
+            except (LogUnavailableError, LogDamagedError, WarehouseError, SQLAlchemyError) as error:
                 logger.debug("not_followed", problem=str(error)[:200])
             try:
                 await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
@@ -75,7 +95,7 @@ class Following:
     async def look(self) -> Known:
         """Read what is committed now and tell whose rows have changed since the last look.
 
-        Raise LogUnavailableError, LogDamagedError, WarehouseError; then the next look tells it.
+        Raise LogUnavailableError, LogDamagedError, WarehouseError, SQLAlchemyError; then the next look tells it.
         """
         now = self._clock()
         committed = await self._log.committed()
@@ -84,6 +104,7 @@ class Following:
         if self._known is not None and positions != self._known.positions:
             await self._tell_changes(self._known.positions, positions)
         await self._tell_erasures()
+        await self._tell_copies()
         self._known = known
         return known
 
@@ -94,8 +115,8 @@ class Following:
     async def completeness(self) -> Completeness:
         """Say up to which receipt time everything that was acknowledged has landed."""
         known = await self.known()
-        exact = await self.is_exact(known.positions)
-        return Completeness(known.received_up_to, max(0, self._clock() - known.received_up_to) / 1000, exact=exact)
+        lag = max(0, self._clock() - known.received_up_to) / 1000
+        return Completeness(known.received_up_to, lag, exact=is_exact(self._checked, known.positions))
 
     async def _tell_changes(self, before: Positions, now: Positions) -> None:
         parameters = {"log": self._number, "begins": list(before.values()), "ends": list(now.values())}
@@ -109,7 +130,8 @@ class Following:
             self._versions.bump(SiteId(site) for site in row["sites"])
         self._erasure = row["erasure"]
 
-
-async def everything_is_exact(_positions: Positions) -> bool:
-    """Where one consumer knows every event id."""
-    return True
+    async def _tell_copies(self) -> None:
+        checked = await self._read_checked()
+        if checked is not None and self._checked is not None and checked.look != self._checked.look:
+            self._versions.bump(checked.sites)
+        self._checked = checked
