@@ -66,6 +66,13 @@ async def warehouse(engine_url: str) -> AsyncIterator[Warehouse]:
 
 
 @pytest.fixture
+async def embedded_warehouse(embedded_url: str) -> AsyncIterator[Warehouse]:
+    """The same of the engine in this process, whatever the run is for: where the test is about that engine."""
+    async with open_empty(embedded_url) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
 async def control(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     """A migrated, empty control plane, on SQLite if the module does not ask for each kind."""
     async with making_url(request, tmp_path) as url:

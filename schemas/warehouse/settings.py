@@ -44,8 +44,8 @@ PINNED_ON_SERVERS: Mapping[str, int | str] = {
     "output_format_arrow_low_cardinality_as_dictionary": 0,
     "output_format_arrow_date_as_uint16": 0,
 }
-# Unknown to older servers, which do by themselves what they are pinned to. (A date was a UInt16 there: the reports
-# give none.)
+# Unknown to servers before 25.12 and 26.2, which do by themselves what these are pinned to. (There a date is given as
+# UInt16; no question of the product asks for one.)
 NEWER = frozenset({"deduplicate_insert", "deduplicate_insert_select", "output_format_arrow_date_as_uint16"})
 SELECT_NAMES = "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}"
 

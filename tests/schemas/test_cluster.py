@@ -37,11 +37,11 @@ COMMANDS = [
 ]
 REWRITTEN = [
     (
-        "CREATE TABLE IF NOT EXISTS marks (_log UInt16, _partition UInt16) ENGINE = MergeTree ORDER BY 1 SETTINGS a = 1",
+        "CREATE TABLE IF NOT EXISTS marks (_log UInt16, _partition UInt16) ENGINE = MergeTree ORDER BY 1 SETTINGS a=1",
         """
         CREATE TABLE IF NOT EXISTS marks_local ON CLUSTER c (_log UInt16, _partition UInt16)
             ENGINE = ReplicatedMergeTree('/clickhouse/{database}/marks/{shard}', '{replica}')
-            ORDER BY 1 SETTINGS replicated_deduplication_window = 0, a = 1;
+            ORDER BY 1 SETTINGS replicated_deduplication_window = 0, a=1;
         CREATE TABLE IF NOT EXISTS marks ON CLUSTER c AS marks_local
             ENGINE = Distributed('c', 'web', 'marks_local', _partition)
         """,

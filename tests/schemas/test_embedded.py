@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from schemas.warehouse import embedded as embedded_module
@@ -11,17 +9,12 @@ from schemas.warehouse import embedded_handle as handle_module
 from schemas.warehouse.client import PINNED, Warehouse
 from schemas.warehouse.embedded import CACHES, memory_limit
 from schemas.warehouse.errors import WarehouseError
-from tests.conftest import open_empty
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 @pytest.fixture
-async def warehouse(embedded_url: str) -> AsyncIterator[Warehouse]:
-    """A migrated, empty warehouse of the engine in this process."""
-    async with open_empty(embedded_url) as warehouse:
-        yield warehouse
+def warehouse(embedded_warehouse: Warehouse) -> Warehouse:
+    """The engine in this process."""
+    return embedded_warehouse
 
 
 async def test_a_setting_that_does_not_hold_is_refused(

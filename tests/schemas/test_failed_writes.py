@@ -13,7 +13,6 @@ import structlog
 from schemas.warehouse import embedded, room
 from schemas.warehouse.embedded import TABLES, connect
 from schemas.warehouse.errors import WarehouseError
-from tests.conftest import open_empty
 from tests.schemas.events import make_events
 
 if TYPE_CHECKING:
@@ -44,10 +43,9 @@ def failing_disk(size: int) -> Iterator[None]:
 
 
 @pytest.fixture
-async def warehouse(embedded_url: str) -> AsyncIterator[Warehouse]:
-    """A migrated, empty warehouse of the engine in this process."""
-    async with open_empty(embedded_url) as warehouse:
-        yield warehouse
+def warehouse(embedded_warehouse: Warehouse) -> Warehouse:
+    """The engine in this process."""
+    return embedded_warehouse
 
 
 @pytest.fixture

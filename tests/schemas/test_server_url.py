@@ -73,7 +73,7 @@ def test_a_password_may_come_from_a_file(tmp_path: Path, door: Door) -> None:
 
 
 def open_with(url: str) -> str:
-    with pytest.raises(WarehouseError, match="^PULSE_WAREHOUSE_URL: ") as caught:
+    with pytest.raises(WarehouseError, match=r"^PULSE_WAREHOUSE_URL: ") as caught:
         Warehouse(url, 1)
     text = str(caught.value)
     assert "\n" not in text
