@@ -18,7 +18,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import ValkeyServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from tests.servers.process import ServerProcess
@@ -130,7 +130,7 @@ class Cluster:
         """How many partitions the log has, as the plan says."""
         return int(dict(parse_qsl(self.plan.log_options)).get("partitions", "4"))
 
-    def start(self) -> None:
+    def start(self, without: Collection[str] = ()) -> None:
         """Start what does not run, make it ready the first time, and return when everything is well."""
         (self.folder / PLAN).write_text(json.dumps(asdict(self.plan)))
         start_all(self.servers.values())
@@ -139,7 +139,8 @@ class Cluster:
             self.run("migrate")
         with ThreadPoolExecutor(1) as executor:
             made = [executor.submit(self._make_keys)] if is_first else []
-            start_all([*self.roles.values(), *self.balancers.values()])
+            processes = {**self.roles, **self.balancers}
+            start_all(process for name, process in processes.items() if name not in without)
             for keys in made:
                 keys.result()
 

@@ -1,0 +1,280 @@
+"""How each kind of fault is done to a running cluster, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.cluster.processes import PulseProcess
+from tests.door.faults import Kind
+from tests.door.process import DoorError
+from tests.faults.scaled.schedule import CONSUMERS
+from tests.faults.scaled.truth import is_inserting, read_owners
+from tests.faults.small_disk import fill_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.cluster.cluster import Cluster
+    from tests.faults.scaled.schedule import Fault
+    from tests.faults.scaled.watching import Watch
+
+DOOR_FAULTS = "faults of the door"  # one at a time: they are released all together
+TAKEN_SECONDS = 25.0
+STRUCK_SECONDS = 8.0
+FAILPOINT_SECONDS = 45.0
+RUNNING_SECONDS = 40.0  # of an insert that is to be stopped
+LOOK_SECONDS = 0.1
+INSERT_SECONDS = 4  # how long an insert may take by the URL of the warehouse, ...
+PATIENCE_SECONDS = INSERT_SECONDS + 10.5  # ... and when its sender has given up
+
+
+class Hurting:
+    """Does faults, several at once; `zombies` counts consumers that were halted until others had their partitions."""
+
+    def __init__(self, cluster: Cluster, watch: Watch, disks: Mapping[str, Path]) -> None:
+        self.zombies = 0
+        self._lock = threading.Lock()
+        self._cluster = cluster
+        self._watch = watch
+        self._disks = disks
+        self._door = cluster.door.controls
+        self._ways: Mapping[str, Callable[[Fault], str]] = {
+            "zombie": self._zombie,
+            "zombie-running": self._zombie_running,
+            "zombie-stuck": self._zombie_stuck,
+            "kill": self._kill,
+            "kill-both": self._kill_both,
+            "restart": self._restart,
+            "halt": self._halt,
+            "lose-answer": self._lose_answer,
+            "stuck": self._stick,
+            "door-killed": self._kill_door,
+            "slow": self._slow,
+            "refuse": self._refuse,
+            "join": self._join,
+            "failpoint": self._die_at,
+            "clock": self._jump,
+            "disk": self._fill,
+        }
+
+    def do(self, fault: Fault) -> str:
+        """Do it to the end and say what came of it."""
+        try:
+            return self._ways[fault.kind](fault)
+        except (DoorError, OSError) as error:
+            return f"came to nothing, the door was away ({type(error).__name__})"
+
+    def _zombie(self, fault: Fault) -> str:
+        with self._watch.holding(fault.target):
+            return self._halt_until_taken(fault)
+
+    def _zombie_running(self, fault: Fault) -> str:
+        with self._watch.holding(fault.target, DOOR_FAULTS):
+            self._door.fault(Kind.RUNNING, to_pattern(fault.way, fault.target), seconds=RUNNING_SECONDS)
+            try:
+                if not wait_for(lambda: is_inserting(self._cluster, fault.target) and not self._door.waiting()):
+                    return "it inserted nothing"
+                return self._halt_until_taken(fault)
+            finally:
+                self._clear()
+
+    def _zombie_stuck(self, fault: Fault) -> str:
+        with self._watch.holding(fault.target, DOOR_FAULTS):
+            self._door.fault(Kind.HOLD, to_pattern(fault.way, fault.target))
+            try:
+                if not wait_for(lambda: self._door.held() > 0):
+                    return "it inserted nothing"
+                first = self._clear if fault.number % 2 else None  # the bytes arrive before it wakes, or after
+                return self._halt_until_taken(fault, first)
+            finally:
+                self._clear()
+
+    def _halt_until_taken(self, fault: Fault, before_waking: Callable[[], None] | None = None) -> str:
+        """Halt it until another member owns a partition of its, then for the fault's time, then let it go on."""
+        process = self._cluster.processes[fault.target]
+        had = self._partitions_of(fault.target)
+        pid, began = process.pid, time.monotonic()
+        if pid is None or not had:
+            return "it had no partitions"
+        process.pause()
+        try:
+            taken = wait_for(lambda: self._is_taken(fault.target, had), TAKEN_SECONDS)
+            passed = time.monotonic() - began
+            time.sleep(fault.seconds)
+            if before_waking is not None:
+                before_waking()
+        finally:
+            process.resume()
+        if not taken or process.pid != pid:
+            return f"nobody took over within {passed:.1f} s"
+        with self._lock:
+            self.zombies += 1
+        return f"a zombie: partitions {sorted(had)} were taken over after {passed:.1f} s"
+
+    def _partitions_of(self, member: str) -> set[int]:
+        return {partition for partition, owner in read_owners(self._cluster).items() if owner == member}
+
+    def _is_taken(self, member: str, had: set[int]) -> bool:
+        owners = read_owners(self._cluster)
+        return any(owners.get(partition, member) != member for partition in had)
+
+    def _kill(self, fault: Fault) -> str:
+        process = self._cluster.processes[fault.target]
+        with self._watch.holding(fault.target):
+            process.kill()
+            time.sleep(fault.seconds)
+            self._watch.launch(fault.target)
+        return f"started again after {fault.seconds:.1f} s"
+
+    def _kill_both(self, fault: Fault) -> str:
+        with self._watch.holding(*CONSUMERS):
+            for name in CONSUMERS:
+                self._cluster.processes[name].kill()
+            time.sleep(fault.seconds)
+            for name in CONSUMERS:
+                self._watch.launch(name)
+        return f"both started again after {fault.seconds:.1f} s"
+
+    def _restart(self, fault: Fault) -> str:
+        process = self._cluster.processes[fault.target]
+        with self._watch.holding(fault.target):
+            began = time.monotonic()
+            process.stop()
+            took, code = time.monotonic() - began, process.exit_code
+            time.sleep(fault.seconds)
+            self._watch.launch(fault.target)
+        return f"ended with {code} after {took:.1f} s"
+
+    def _halt(self, fault: Fault) -> str:
+        process = self._cluster.processes[fault.target]
+        with self._watch.holding(fault.target):
+            process.pause()
+            time.sleep(fault.seconds)
+            process.resume()
+        return f"for {fault.seconds:.1f} s"
+
+    def _lose_answer(self, fault: Fault) -> str:
+        with self._watch.holding(DOOR_FAULTS):
+            if fault.way == "fences":  # who is unsure takes over again
+                self._door.fault(Kind.LOSE_ANSWER, to_pattern("events", fault.target))
+                self._door.fault(Kind.LOSE_ANSWER, "^INSERT INTO fences")
+            else:
+                self._door.fault(Kind.LOSE_ANSWER, to_pattern(fault.way, fault.target))
+            return self._wait_until_struck()
+
+    def _stick(self, fault: Fault) -> str:
+        with self._watch.holding(DOOR_FAULTS):
+            self._door.fault(Kind.HOLD, to_pattern(fault.way, fault.target))
+            try:
+                if not wait_for(lambda: self._door.held() > 0):
+                    return "it inserted nothing"
+                time.sleep(PATIENCE_SECONDS + fault.seconds)
+            finally:
+                self._clear()
+        return f"the bytes arrived after {PATIENCE_SECONDS + fault.seconds:.1f} s"
+
+    def _kill_door(self, fault: Fault) -> str:
+        with self._watch.holding(DOOR_FAULTS):
+            self._door.fault(Kind(fault.way), "^INSERT INTO (events|receipts)", seconds=5.0)
+            if not wait_for(lambda: not self._door.waiting()):
+                self._clear()
+                return "nobody inserted anything"
+            time.sleep(fault.seconds)
+            with self._watch.holding("door"):
+                self._cluster.door.kill()
+                self._watch.launch("door")
+        return f"killed {fault.seconds:.1f} s later"
+
+    def _slow(self, fault: Fault) -> str:
+        with self._watch.holding(DOOR_FAULTS):
+            self._door.fault(Kind.AFTER, "^INSERT", times=4, seconds=fault.seconds)
+            return self._wait_until_struck()
+
+    def _refuse(self, fault: Fault) -> str:
+        with self._watch.holding(DOOR_FAULTS):
+            self._door.fault(Kind(fault.way), "^INSERT", times=3)
+            return self._wait_until_struck()
+
+    def _join(self, fault: Fault) -> str:
+        process = self._cluster.processes[fault.target]
+        with self._watch.holding(fault.target):
+            self._watch.launch(fault.target)
+            wait_for(lambda: isinstance(process, PulseProcess) and process.is_ready(), TAKEN_SECONDS)
+            time.sleep(fault.seconds)
+            had = self._partitions_of(fault.target)
+            (process.stop if fault.way == "stop" else process.kill)()
+        return f"had partitions {sorted(had)} at its end"
+
+    def _die_at(self, fault: Fault) -> str:
+        process = self._cluster.roles[fault.target]
+        with self._watch.holding(fault.target):
+            process.kill()
+            usual = process.options
+            process.options = (*usual, "--failpoint", fault.way)
+            self._watch.launch(fault.target)
+            process.options = usual
+            died = wait_for(lambda: process.pid is None, FAILPOINT_SECONDS)
+            process.kill()
+            time.sleep(fault.seconds)
+            self._watch.launch(fault.target)
+        return "died there" if died else "never came there, and was killed"
+
+    def _jump(self, fault: Fault) -> str:
+        """An hour ahead, and back unless the process has ended meanwhile."""
+        process = self._cluster.roles[fault.target]
+        with self._watch.holding(fault.target):
+            pid = process.pid
+            if pid is None or process.get("/healthz")[0] != 200:
+                return "it was not up"
+            os.kill(pid, signal.SIGUSR2)
+        time.sleep(fault.seconds)
+        with self._watch.holding(fault.target):
+            if process.pid == pid:
+                os.kill(pid, signal.SIGUSR2)
+        return f"an hour ahead for {fault.seconds:.1f} s"
+
+    def _fill(self, fault: Fault) -> str:
+        with self._watch.holding(fault.target):
+            ballast = fill_disk(self._disks[fault.target])
+            try:
+                time.sleep(fault.seconds)
+            finally:
+                ballast.unlink()
+            ended = self._cluster.processes[fault.target].pid is None
+            self._watch.launch(fault.target)
+        return f"full for {fault.seconds:.1f} s" + (", which ended it" if ended else "")
+
+    def _wait_until_struck(self) -> str:
+        struck = wait_for(lambda: not self._door.waiting())
+        self._clear()
+        return "as told" if struck else "not all of it had somebody to strike"
+
+    def _clear(self) -> None:
+        """Nothing is held and nothing waits at the door; a door that is away has forgotten all that."""
+        try:
+            self._door.clear()
+        except (DoorError, OSError):
+            return
+
+
+def to_pattern(table: str, member: str) -> str:
+    """What is found in an insert of this member into this table."""
+    return rf"^INSERT INTO {table}\b.*\nlog_comment=pulse-insert:{member}-"
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = STRUCK_SECONDS) -> bool:
+    """Whether it is so within so many seconds; a door that does not answer says nothing."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if is_so():
+                return True
+        except (DoorError, OSError):
+            time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
+    return False
