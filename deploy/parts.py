@@ -18,7 +18,7 @@ from ingest.enrich.geo import GeoWatch
 from ingest.enrich.pipeline import Enricher, EnrichMetrics
 from ingest.following import FollowedLog, Following
 from ingest.log import LogDamagedError, LogUnavailableError
-from ingest.logs import number_of_log
+from ingest.logs import LogDividedAnewError, number_of_log
 from ingest.preparing import Sources
 from ingest.progress import read_progress
 from ingest.retention import Retention
@@ -116,7 +116,7 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
         facts = SiteFactsReader(base.control)
         stack.callback(facts.close)
         geo = GeoWatch(settings.geo_path, base.clock)
-        number = await number_of_log(base.control, base.log.identity, base.clock)
+        number = await number_of_this_log(base)
         versions = SiteVersions()
         needed = ConsumerParts(
             base.log,
@@ -132,6 +132,15 @@ async def open_parts(settings: Settings, failpoint: Callable[[str], None]) -> As
         retention = Retention(warehouse, base.control, versions, base.clock, failpoint)
         following = follow(base, number, warehouse, versions) if settings.is_scaled else None
         yield Parts(base, number, warehouse, versions, Consumer(needed, failpoint=failpoint), retention, following)
+
+
+async def number_of_this_log(base: Base) -> int:
+    """The log's number in the control plane; raise SettingError when its topic was divided anew."""
+    try:
+        return await number_of_log(base.control, base.log.identity, base.clock)
+    except LogDividedAnewError as error:
+        message = f"PULSE_LOG_URL: {error}"
+        raise SettingError(message) from error
 
 
 def follow(base: Base, number: int, warehouse: Warehouse, versions: SiteVersions) -> Following:

@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
+class LogDividedAnewError(Exception):
+    """The log has another number of partitions than before: visitors would change theirs, and all be read again."""
+
+
 async def number_of_log(control: AsyncEngine, identity: str, clock: Callable[[], int]) -> int:
-    """Give the log's number; a log never seen before gets the next one. Safe to call by several processes at once."""
+    """Give the log's number; a log never seen before gets the next one. Safe to call by several processes at once.
+
+    Raise LogDividedAnewError where the identity names partitions behind a slash, and was known with others.
+    """
     async with control.begin() as connection:
         await take_write_lock(connection)
+        await _refuse_divided_anew(connection, identity)
         return await _find(connection, identity) or await _add(connection, identity, clock())
 
 
@@ -36,6 +44,22 @@ async def adopt_log(control: AsyncEngine, identity: str, clock: Callable[[], int
         renamed = f"{identity}#{(count or 0) + 1}"
         await connection.execute(update(logs).where(logs.c.identity == identity).values(identity=renamed))
         return await _add(connection, identity, clock())
+
+
+async def _refuse_divided_anew(connection: AsyncConnection, identity: str) -> None:
+    name, slash, partitions = identity.rpartition("/")
+    if not slash:
+        return
+    alike = select(logs.c.identity).where(logs.c.identity.startswith(f"{name}/", autoescape=True))
+    for other in (await connection.scalars(alike)).all():
+        before = other.rpartition("/")[2].partition("#")[0]
+        if before != partitions:
+            message = (
+                f"the topic has {partitions} partitions and had {before}: visitors would change theirs and everything "
+                "would be read again. Make a new topic with as many as you want, point PULSE_LOG_URL of the collectors "
+                "to it, let the consumers finish the old one, then point theirs to it as well"
+            )
+            raise LogDividedAnewError(message)
 
 
 async def _find(connection: AsyncConnection, identity: str) -> int | None:
