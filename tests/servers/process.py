@@ -157,6 +157,8 @@ class ServerProcess:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(POLL)
+        if self._process is not None:
+            self._process.wait()  # its first thread may be gone before the others, which hold its files
 
 
 def find_free_port() -> int:
