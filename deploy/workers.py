@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deploy.workers_figures import Figures
 
 MOST_WORKERS = 256
-FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds until a worker that died is replaced, doubled while they die young
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0  # seconds until a worker that died is replaced, doubled while they die young
 YOUNG_SECONDS = 30.0
 log = structlog.get_logger()
 

@@ -57,7 +57,7 @@ class Channel:
     def send(self, message: Message) -> None:
         """Say it; to one that reads nothing or is gone nothing is said, so that no memory is taken."""
         if not self._writer.is_closing() and self._writer.transport.get_write_buffer_size() < MAX_WAITING:
-            self._writer.write(json.dumps(message).encode() + b"\n")
+            self._writer.write(to_line(message))
 
     async def messages(self) -> AsyncIterator[Message]:
         """What the other one says, until it is gone."""
@@ -74,6 +74,11 @@ class Channel:
             await self._writer.wait_closed()
         except ConnectionError:
             return
+
+
+def to_line(message: Message) -> bytes:
+    """Write it; infinite numbers, too, which not all JSON knows."""
+    return json.dumps(message).encode() + b"\n"
 
 
 def to_message(line: bytes) -> Message:
