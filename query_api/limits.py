@@ -1,7 +1,7 @@
 """How much one key, and all of them together, may ask: windows that slide, requests at once, and a bounded queue.
 
-Counted in this process, or in Redis for all query servers together. A Redis that does not answer within a quarter of a
-second holds nobody up: this process counts by itself from zero and asks again every other second, one request at a
+Counted in this process, or in Redis for all query servers together. A Redis that does not answer holds nobody up for
+longer than about half a second: this process counts by itself from zero and asks again every other second, one request at a
 time. So while Redis is away each server allows a key its whole quota.
 """
 

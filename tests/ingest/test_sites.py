@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from tests.servers.postgres import PostgresServer
+
 
 @pytest.fixture
 async def sites(control: AsyncEngine) -> AsyncIterator[Sites]:
@@ -120,3 +122,30 @@ async def test_a_control_plane_that_cannot_be_read_leaves_the_view(sites: Sites,
         await connection.exec_driver_sql("ALTER TABLE keys_elsewhere RENAME TO keys")
     await sites.look_again()
     assert sites.is_current()
+
+
+async def test_while_the_control_plane_is_away_who_is_known_waits_for_nothing(
+    sites: Sites, control: AsyncEngine, postgres: PostgresServer
+) -> None:
+    await asyncio.to_thread(postgres.kill)
+    now = NOW
+    with capture_logs() as logs:
+        await until_told(sites)
+        assert sites.is_stale(now)  # for all that is known so far it may only have changed
+        await sites.look_again()
+        for _ in range(20):
+            now += CHECK_MS
+            assert not sites.is_stale(now)
+            assert not sites.is_current()
+            assert KEY in sites.by_key
+            await asyncio.sleep(0)
+    assert [line["event"] for line in logs].count("control_plane_unreadable") == 1
+    await asyncio.to_thread(postgres.start)
+    await change_site(control, KEY, is_active=False)
+    async with asyncio.timeout(10):
+        while sites.by_key[KEY].is_active:
+            now += CHECK_MS
+            sites.is_stale(now)  # which begins another try
+            await asyncio.sleep(0.01)
+        while not sites.is_current():  # it may not be told of changes yet
+            await sites.look_again()

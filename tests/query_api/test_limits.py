@@ -50,6 +50,20 @@ class Clock:
             self._server.run_command("EVAL", LEAP, "0", str(int(seconds * 1000)))
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not look like a server that is away."""
+    for module in ("limits", "counts_redis"):
+        monkeypatch.setattr(f"query_api.{module}.ANSWER_SECONDS", 10)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, _patient: None) -> None:
+    """The product's own patience again."""
+    for module in ("limits", "counts_redis"):
+        monkeypatch.setattr(f"query_api.{module}.ANSWER_SECONDS", 0.25)
+
+
 @pytest.fixture(params=[MEMORY, REDIS])
 def server(request: pytest.FixtureRequest) -> ValkeyServer | None:
     """An empty server, or None where requests are counted in the process."""
@@ -260,20 +274,26 @@ async def test_while_the_server_is_away_this_process_counts_by_itself(
     assert events.count("limits_counted_in_redis_again") == 1
 
 
-async def test_a_server_that_does_not_answer_holds_nobody_up(redis_limits: RequestLimits, valkey: ValkeyServer) -> None:
-    assert all(await take_all(redis_limits, PRO, 3))
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_does_not_answer_holds_nobody_up(
+    valkey: ValkeyServer,
+) -> None:
+    valkey.start()
+    limits = RequestLimits(valkey.url())
+    assert all(await take_all(limits, PRO, 3))
     assert valkey.pid is not None
     os.kill(valkey.pid, signal.SIGSTOP)
     try:
         begun = asyncio.get_running_loop().time()
-        answers = await asyncio.gather(*(redis_limits.take(1, PRO) for _ in range(50)))
+        answers = await asyncio.gather(*(limits.take(1, PRO) for _ in range(50)))
         for _ in range(20):
-            async with redis_limits.at_once("query", 1, PRO):
-                answers.append(await redis_limits.take(1, PRO))
-        assert asyncio.get_running_loop().time() - begun < 1
+            async with limits.at_once("query", 1, PRO):
+                answers.append(await limits.take(1, PRO))
+        assert asyncio.get_running_loop().time() - begun < 2
         assert all(allowed for _, allowed in answers)
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
+    await limits.close()
 
 
 async def until_free(limits: RequestLimits) -> None:
@@ -313,9 +333,13 @@ async def test_what_the_server_refuses_is_told(valkey: ValkeyServer) -> None:
     assert "refuses the password" in await refuse(f"redis://:{SECRET}@127.0.0.1:{valkey.port}/0")
     assert "refuses the password" in await refuse(f"redis://127.0.0.1:{valkey.port}/0")
     assert "refuses" in await refuse(valkey.url(999))
-    assert "cannot be reached" in await refuse(valkey.url().replace("redis://", "rediss://"))
     await check_limits(valkey.url())
     await check_limits("memory://")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_without_tls_is_told(valkey: ValkeyServer) -> None:
+    assert "cannot be reached" in await refuse(valkey.url().replace("redis://", "rediss://"))
 
 
 async def test_the_password_may_stand_in_a_file(valkey: ValkeyServer, tmp_path: Path) -> None:

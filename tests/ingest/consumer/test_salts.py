@@ -151,6 +151,40 @@ async def test_a_destroyed_salt_is_in_no_file(
         assert not [salt for salt in seen if salt in files]
 
 
+async def test_a_destroyed_salt_leaves_the_file_that_others_stay_in(
+    control: AsyncEngine, request: pytest.FixtureRequest
+) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    await salts.make_ahead()
+    made = dict(await salts.read(days_in_use(clock.now), set()))
+    seen = dict(made)
+    for _ in range(10):
+        clock.now = end_of_date(min(made)) + 72 * HOUR
+        gone = await salts.destroy(clock.now)
+        files = await read_files(control, request)
+        for day in gone:
+            del made[day]
+        assert [day for day, salt in seen.items() if salt in files] == list(made)
+        await salts.make_ahead()
+        made = dict(await salts.read(days_in_use(clock.now), set()))
+        seen |= made
+
+
+async def test_a_destroyed_salt_of_a_backfill_leaves_the_file(
+    control: AsyncEngine, request: pytest.FixtureRequest
+) -> None:
+    clock = Clock()
+    salts = Salts(control, clock)
+    await salts.make_ahead()
+    salt = (await salts.read({OLD}, {OLD}))[OLD]
+    assert salt in await read_files(control, request)
+    clock.now += 73 * HOUR
+    assert OLD in await salts.destroy(clock.now)
+    assert salt not in await read_files(control, request)
+    assert await salts.read({TODAY + timedelta(days=2)}, set())  # others stay
+
+
 async def test_consumers_that_start_at_once_use_one_salt_a_date(control: AsyncEngine) -> None:
     old = [OLD - timedelta(days=number) for number in range(50)]
     days = {*days_in_use(NOON), *old}
