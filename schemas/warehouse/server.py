@@ -90,9 +90,13 @@ class Server:
         self.host = host
         self.address = address
         self.pool = make_pool(address)
-        self.client = connect(address, host, self.pool, database)
         self._used = time.monotonic()
-        pin(self.client, PINNED_ON_CLUSTERS if address.cluster else {})
+        try:
+            self.client = connect(address, host, self.pool, database)
+            pin(self.client, PINNED_ON_CLUSTERS if address.cluster else {})
+        except WarehouseError:
+            self.pool.clear()
+            raise
 
     def wait_at_most(self, seconds: float) -> Timeout:
         """Let the next request be answered in so many seconds; a connection that may be stale is not used for it.

@@ -65,11 +65,11 @@ def test_the_password_is_in_no_text_of_an_address() -> None:
     assert SECRET not in repr(to_address(f"clickhouse://u:{SECRET}@h/web"))
 
 
-def test_a_password_may_come_from_a_file(tmp_path: Path, door: Door) -> None:
+async def test_a_password_may_come_from_a_file(tmp_path: Path, door: Door) -> None:
     file = tmp_path / "password"
     file.write_text(f"{door.password}\n")
     place = f"{quote(door.user)}@127.0.0.1:{door.port}"
-    Warehouse(f"clickhouse://{place}/pulse?password_file={file}", 1)
+    await Warehouse(f"clickhouse://{place}/pulse?password_file={file}", 1).close()
 
 
 def open_with(url: str) -> str:
@@ -107,9 +107,11 @@ def test_an_old_server_is_refused_with_the_reason(door: Door, monkeypatch: pytes
     assert "is ClickHouse 26.9.2.1; 99.1 is needed" in open_with(door.url)
 
 
-def test_a_database_that_is_not_there_is_made(door: Door) -> None:
-    Warehouse(f"{door.url}/made_by_a_test", 1)
-    Warehouse(f"{door.url}/made_by_a_test", 1)
+async def test_a_database_that_is_not_there_is_made(door: Door) -> None:
+    for _ in range(2):
+        warehouse = Warehouse(f"{door.url}/made_by_a_test", 1)
+        await warehouse.ping()
+        await warehouse.close()
 
 
 def test_settings_that_do_not_hold_on_a_server_are_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
