@@ -87,7 +87,7 @@ class Duplicates:
         asked = np.flatnonzero(~found & (sends.resent | sends.ingest))
         for start in range(0, len(asked), IDS_AT_ONCE):
             rows = asked[start : start + IDS_AT_ONCE]
-            found[rows] = await self._find_stored(sends.take(rows))
+            found[rows] = await self.find_stored(sends.take(rows))
         fresh = np.flatnonzero(~found)
         found[fresh] = find_repeats(sends.take(fresh))
         return found
@@ -100,8 +100,13 @@ class Duplicates:
         """No event received before this time (epoch ms) will be asked for any more."""
         self._lately.forget(received)
 
-    async def _find_stored(self, sends: Sends) -> Mask:
-        """Say of each event whether its id was stored in the 48 hours before its receipt, or later; or ever."""
+    async def find_stored(self, sends: Sends) -> Mask:
+        """Say of each event whether its id was stored in the 48 hours before its receipt, or later; or ever.
+
+        In whichever partition: the warehouse is asked.
+        """
+        if not len(sends.event_ids):
+            return np.zeros(0, np.bool_)
         parameters = {
             "sites": np.unique(sends.site_ids).tolist(),
             "ids": np.unique(sends.event_ids).tolist(),

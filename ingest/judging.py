@@ -41,7 +41,8 @@ class Judge:
         """Give what must be written, and the ids among it; `marks` are those of a batch that was cut short, if one was.
 
         A row below the mark of its month has been written by that batch. If it is not stored (those have been taken
-        out) it was a duplicate then and still is; should it be none, it is kept as a dead letter rather than lost.
+        out) it was a duplicate then and still is, maybe of a row in a partition that is another consumer's now; should
+        it be none, it is kept as a dead letter rather than lost.
         """
         prepared, retried = await self._settle_retries(gathered, prepared)
         events = prepared.events
@@ -49,6 +50,8 @@ class Judge:
         duplicate = np.zeros(events.num_rows, np.bool_)
         duplicate[rows] = await self._duplicates.find(sends)
         erased, below = find_below(events, marks)
+        unclear = (below & ~duplicate & ~erased)[rows]
+        duplicate[rows[unclear]] = await self._duplicates.find_stored(sends.take(unclear))
         duplicate &= ~erased
         fresh = ~(duplicate | below | erased)
         lost = below & ~duplicate & ~erased

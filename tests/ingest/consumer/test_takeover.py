@@ -334,3 +334,15 @@ async def test_a_commit_that_comes_too_late_ends_the_share_and_loses_nothing(
     await river.append([make_line()], 0)
     await finish(river, FakeShare())
     await assert_exactly_once(river)
+
+
+async def test_a_copy_that_a_batch_cut_short_had_found_is_one_for_the_next_owner_of_its_partition(river: River) -> None:
+    copy = make_line()
+    await river.append([copy], 0)
+    await river.append([copy, make_line()], 1)
+    with pytest.raises(Crash):
+        await make_stint(river, FakeShare(), asyncio.Event(), crash_at("events")).run()
+    await asyncio.gather(finish_one(river, 0), finish_one(river, 1))
+    assert await river.positions("duplicates") == [(1, 2, 0)]
+    assert await river.positions("dead_letters") == []
+    await river.assert_ledger_closes()
