@@ -5,13 +5,18 @@ Everything lies in one folder, so that any process may go on with what another h
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from query_api.control.first_start import ensure_first_start
+from query_api.control.keys import KeyDraft, create_key
+from schemas.control.connect import open_control
 from tests.cluster.processes import BalancerProcess, DoorProcess, KafkaProcess, PulseProcess, to_environment
 from tests.product import PULSE
 from tests.servers.postgres import PostgresServer
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.servers.process import ServerProcess
 
-DOMAIN = "localhost"
 PLAN, WELCOME = "plan.json", "welcome.json"
 # Nobody limits a machine that sends to itself; its balancer is believed.
 SETTINGS = {"COLLECT_ADDRESS_LIMIT": "0", "GEO": "off", "PLAN": "enterprise", "TRUSTED_PROXIES": "127.0.0.1"}
@@ -37,12 +41,15 @@ class ClusterError(Exception):
 class Plan:
     """What a cluster is made of. Without `clickhouse`, the URL of a real one, the door plays it.
 
+    `is_joint`: the first query server does the jobs, too.
+
     `log_options` and `warehouse_options` go behind the question marks of the two URLs.
     """
 
     collectors: int = 2
     consumers: int = 2
     queries: int = 2
+    is_joint: bool = False
     is_balanced: bool = True
     is_fenced: bool = True
     clickhouse: str = ""
@@ -79,15 +86,18 @@ class Cluster:
         for role, count in (("collector", plan.collectors), ("consumer", plan.consumers), ("query", plan.queries)):
             for number in range(count):
                 self.add(f"{role}-{number + 1}", role)
-        self.add("jobs", "jobs")
+        if plan.is_joint:
+            self.add("query-1", "query", "jobs")
+        else:
+            self.add("jobs", "jobs")
         self.balancers: dict[str, BalancerProcess] = {}
         for name, role in (("collect", "collector"), ("ask", "query")) if plan.is_balanced else ():
             targets = [process.base for process in self.roles.values() if role in process.roles]
             self.balancers[name] = BalancerProcess(self.folder / name, targets)
 
-    def add(self, name: str, role: str) -> PulseProcess:
-        """One more process of the product; it is not started."""
-        self.roles[name] = PulseProcess(self.folder / name, (role,), self.settings)
+    def add(self, name: str, *roles: str) -> PulseProcess:
+        """One more process of the product, or another under this name; it is not started."""
+        self.roles[name] = PulseProcess(self.folder / name, roles, self.settings)
         return self.roles[name]
 
     @property
@@ -168,14 +178,23 @@ class Cluster:
 
     def _make_keys(self) -> None:
         """Make a site and keys, and write them down."""
-        site = self._run_json("site", "create", "--domain", DOMAIN, "--name", "Demo")
-        key = self._run_json("key", "create", "--name", "cluster")
-        ingest = self._run_json("key", "create", "--name", "server", "--scope", "ingest")
-        welcome = Welcome(str(site["site_key"]), str(key["key"]), str(ingest["key"]))
+        welcome = asyncio.run(make_keys(self.postgres.url()))
         (self.folder / WELCOME).write_text(json.dumps(asdict(welcome)))
 
-    def _run_json(self, *arguments: str) -> dict[str, object]:
-        return cast("dict[str, object]", json.loads(self.run(*arguments, "--json")))
+
+async def make_keys(control_url: str) -> Welcome:
+    """What an empty embedded installation has after its first start, and a key for servers; in a migrated one."""
+    now = datetime.now(UTC)
+    engine = open_control(control_url)
+    try:
+        made = await ensure_first_start(engine, SETTINGS["PLAN"], now)
+        if made is None:
+            message = f"{control_url.rpartition('@')[2]} holds sites already: start with an empty folder"
+            raise ClusterError(message)
+        ingest = await create_key(engine, made.project.id, KeyDraft("server", ("ingest",)), now)
+    finally:
+        await engine.dispose()
+    return Welcome(made.site.live.site_key, made.key.text, ingest.text)
 
 
 def start_all(processes: Iterable[ServerProcess]) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.cluster.asking import read_metrics, read_partitions
 from tests.cluster.processes import PulseProcess
 from tests.door.faults import Kind
 from tests.door.process import DoorError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 DOOR_FAULTS = "faults of the door"  # one at a time: they are released all together
 TAKEN_SECONDS = 25.0
-STRUCK_SECONDS = 8.0
+STRUCK_SECONDS = 12.0
 FAILPOINT_SECONDS = 45.0
 RUNNING_SECONDS = 40.0  # of an insert that is to be stopped
 LOOK_SECONDS = 0.1
@@ -97,10 +98,10 @@ class Hurting:
     def _halt_until_taken(self, fault: Fault, before_waking: Callable[[], None] | None = None) -> str:
         """Halt it until another member owns a partition of its, then for the fault's time, then let it go on."""
         process = self._cluster.processes[fault.target]
+        if not wait_for(lambda: bool(self._partitions_of(fault.target))):
+            return "it had no partitions"
         had = self._partitions_of(fault.target)
         pid, began = process.pid, time.monotonic()
-        if pid is None or not had:
-            return "it had no partitions"
         process.pause()
         try:
             taken = wait_for(lambda: self._is_taken(fault.target, had), TAKEN_SECONDS)
@@ -117,7 +118,9 @@ class Hurting:
         return f"a zombie: partitions {sorted(had)} were taken over after {passed:.1f} s"
 
     def _partitions_of(self, member: str) -> set[int]:
-        return {partition for partition, owner in read_owners(self._cluster).items() if owner == member}
+        """Those that it says it consumes and was the last to take over."""
+        owned = {partition for partition, owner in read_owners(self._cluster).items() if owner == member}
+        return owned.intersection(read_partitions(read_metrics(self._cluster.roles[member])))
 
     def _is_taken(self, member: str, had: set[int]) -> bool:
         owners = read_owners(self._cluster)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
@@ -40,6 +40,7 @@ LOOK_SECONDS = 0.25
 TOLD = 20
 PLAN = Plan(
     queries=1,
+    is_joint=True,
     is_balanced=False,
     log_options="partitions=4&session_ms=3000",
     warehouse_options=f"insert_seconds={INSERT_SECONDS}",
@@ -90,7 +91,7 @@ class Figures:
 
     def to_row(self) -> dict[str, object]:
         """For a line of JSON."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 class FaultRun:

@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
     "zombie-running": Kind(8, CONSUMERS, 0.0, 3.0, TABLES[:3]),
     # ... while the bytes of its insert are stuck in a proxy, which gives them on then.
     "zombie-stuck": Kind(10, CONSUMERS, 0.0, 3.0, TABLES[:3]),
-    "kill": Kind(20, (*CONSUMERS, *CONSUMERS, *COLLECTORS, "query-1", "jobs", *SERVERS, "door"), 0.0, 3.0),
+    "kill": Kind(20, (*CONSUMERS, *CONSUMERS, *COLLECTORS, "query-1", *SERVERS, "door"), 0.0, 3.0),
     "kill-both": Kind(3, ("consumers",), 0.0, 2.0),
     "restart": Kind(6, (*CONSUMERS, *COLLECTORS, "kafka", "postgres", "valkey"), 0.0, 1.0),
     "halt": Kind(7, (*COLLECTORS, "query-1", *SERVERS), 1.0, 6.0),
