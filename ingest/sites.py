@@ -149,14 +149,14 @@ class Sites:
         """Whether the view holds everything that was committed before this call, or before a look just now."""
         return self._view is None or self._view.is_certain()
 
-    async def look_again(self) -> None:
-        """Return when the view holds everything that was committed before this call.
+    async def look_again(self) -> bool:
+        """Return when the view holds everything that was committed before this call, or cannot be made to (False).
 
         Callers share readings, at most ten a second. A control plane that cannot be read within `LOOK_SECONDS` leaves
         the view as it is, and not current.
         """
         if self._view is None:
-            return
+            return True
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._view.look()
@@ -164,7 +164,10 @@ class Sites:
             if not self._is_unreadable:
                 log.warning("control_plane_unreadable", error=type(error).__name__)
             self._is_unreadable = True
-        self._stale = False  # also after a failure: known sites go on, and the next check finds it again
+            return False
+        finally:
+            self._stale = False  # also after a failure: known sites go on, and the next check finds it again
+        return True
 
     async def _read(self, connection: AsyncConnection) -> Known:
         site_rows = (await connection.execute(SITES)).mappings().all()

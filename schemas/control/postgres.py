@@ -37,7 +37,6 @@ MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 OPTIONS = ("password_file", "sslmode", "sslrootcert", "sslcert", "sslkey")
 SERVER_SETTINGS = {
     "application_name": "pulse",
-    "jit": "off",  # compiling what the driver asks about types took longer than the rest of a connection
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "10",  # the server lets go of a process whose machine went away after 25 s
