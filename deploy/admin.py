@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
+from deploy.admin_ledger import LEDGER_COMMANDS
 from deploy.admin_move import MOVES
 from deploy.asking import SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
@@ -23,34 +24,16 @@ from deploy.private import working_in_private_folder
 from deploy.terminal import CommandError
 from ingest.dead_letters import DeadLetter, DeadLetterGoneError
 from ingest.writer import no_failpoint
-from query_api.control.organisations import ensure_project
-from query_api.control.sites import list_sites
-from query_api.ledger import read_ledger
-from query_api.question import Range
-from schemas.warehouse.client import Limits
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from deploy.asking import Ask
     from deploy.parts import Parts
     from deploy.settings import Settings
 
 FAILED = 422
-
-
-async def show_ledger(parts: Parts, arguments: Arguments) -> Result:
-    """Every hour of receipt of the project's live sites, or of one site; `start` and `end` are ISO 8601."""
-    project = await ensure_project(parts.base.control, parts.base.settings.plan, parts.base.now())
-    pairs = await list_sites(parts.base.control, project.id)
-    wanted = arguments.get("site", "")
-    sites = [pair.live.id for pair in pairs if not wanted or wanted in {pair.live.domain, str(pair.live.id)}]
-    if wanted and not sites:
-        message = f"there is no site {wanted!r}: `pulse site list` shows the sites there are"
-        raise CommandError(message)
-    asked = Range(to_instant(arguments["start"]), to_instant(arguments["end"]))
-    ledger = await read_ledger(parts.warehouse, parts.read_in_flight, sites, asked, Limits())
-    return {"ledger": ledger.rows, "closed": ledger.closed}
 
 
 async def list_dead_letters(parts: Parts, arguments: Arguments) -> Result:
@@ -84,7 +67,7 @@ async def examine(parts: Parts, _arguments: Arguments) -> Result:
 
 
 COMMANDS: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
-    "ledger": show_ledger,
+    **LEDGER_COMMANDS,
     "dead-letters-list": list_dead_letters,
     "dead-letters-show": show_dead_letter,
     "dead-letters-retry": retry_dead_letters,
@@ -93,12 +76,6 @@ COMMANDS: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
 }
 EXPECTED = (CommandError, DeadLetterGoneError, WarehouseError, ValueError)
 ALL = 1_000_000
-
-
-def to_instant(text: str) -> datetime:
-    """An instant of ISO 8601 text, UTC where it names no offset; raise ValueError."""
-    instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def to_row(letter: DeadLetter) -> Result:
@@ -123,12 +100,23 @@ def to_position(text: str) -> tuple[int, int, int]:
 
 async def run_alone(settings: Settings, command: str, arguments: Arguments) -> Result:
     """Open the parts, run the command and close them again."""
+    async with answering_alone(settings) as ask:
+        return await ask(command, arguments)
+
+
+@asynccontextmanager
+async def answering_alone(settings: Settings) -> AsyncIterator[Ask]:
+    """Keep the parts open as long as the block runs."""
     with working_in_private_folder(settings.data):
         async with open_parts(settings, no_failpoint) as parts:
-            try:
-                return await COMMANDS[command](parts, arguments)
-            except DeadLetterGoneError as error:
-                raise CommandError(str(error)) from error
+
+            async def ask(command: str, arguments: Arguments) -> Result:
+                try:
+                    return await COMMANDS[command](parts, arguments)
+                except DeadLetterGoneError as error:
+                    raise CommandError(str(error)) from error
+
+            yield ask
 
 
 @asynccontextmanager

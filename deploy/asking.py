@@ -5,8 +5,10 @@ Light: nothing of the engine is loaded to ask.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
@@ -16,13 +18,14 @@ import structlog
 from deploy.terminal import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from deploy.settings import Settings
 
 Arguments: TypeAlias = "Mapping[str, str]"
 Result: TypeAlias = "dict[str, object]"
+Ask: TypeAlias = "Callable[[str, Arguments], Awaitable[Result]]"
 
 SOCKET = "pulse.sock"
 LONGEST_PATH = 100  # the kernel takes 107 bytes
@@ -40,6 +43,29 @@ async def run_admin(settings: Settings, command: str, arguments: Arguments) -> R
     from deploy.admin import run_alone  # noqa: PLC0415 - loads the engine, which asking a server does not need
 
     return await run_alone(settings, command, arguments)
+
+
+@asynccontextmanager
+async def asking(settings: Settings) -> AsyncIterator[Ask]:
+    """For commands that ask many times: the server if one listens, else what they need stays open meanwhile."""
+    if await is_served(settings.data):
+        yield functools.partial(ask_server, settings.data)
+        return
+    from deploy.admin import answering_alone  # noqa: PLC0415 - as above
+
+    async with answering_alone(settings) as ask:
+        yield ask
+
+
+async def is_served(folder: Path) -> bool:
+    """Whether a server listens there."""
+    with short_path(folder) as path:
+        try:
+            _, writer = await asyncio.open_unix_connection(path)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
 
 async def ask_server(folder: Path, command: str, arguments: Arguments) -> Result:

@@ -1,9 +1,8 @@
-"""Commands of whoever runs Pulse: the ledger, dead letters, the log, the doctor, the public document."""
+"""Commands of whoever runs Pulse: dead letters, the log, the doctor, the public document."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, cast
 
 import typer
@@ -24,46 +23,6 @@ logs = typer.Typer(no_args_is_help=True, help="The event log")
 Rows = list[dict[str, object]]
 Id = Annotated[str, typer.Argument(metavar="ID", help="partition:offset:place, see `pulse dead-letters list`")]
 MARKS = {"ok": "green", "warning": "yellow", "broken": "red"}
-
-
-@app.command()
-def ledger(
-    start: Annotated[str, typer.Option(help="First instant of receipt, ISO 8601; default a day ago")] = "",
-    end: Annotated[str, typer.Option(help="Instant after the last; default now")] = "",
-    site: Annotated[str, typer.Option(help="Domain or id of one site; default all")] = "",
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """What became of every record, by UTC hour of receipt.
-
-    received = stored + bots + duplicate + refused + dead_lettered + in_flight + erased. Exit code 1 when it does not
-    close.
-    """
-    now = datetime.now(UTC)
-    arguments = {
-        "start": start or (now - timedelta(days=1)).isoformat(),
-        "end": end or (now + timedelta(hours=1)).isoformat(),
-        "site": site,
-    }
-    result = run(run_admin(read_settings(), "ledger", arguments))
-    if as_json:
-        print_json(result)
-    else:
-        show_ledger(cast("Rows", result["ledger"]))
-        output.print("the two sides are equal" if result["closed"] else "THE TWO SIDES DIFFER")
-    if not result["closed"]:
-        raise typer.Exit(1)
-
-
-def show_ledger(rows: Rows) -> None:
-    """The hours, and below them why records were refused: with the reasons a row would be too wide."""
-    speaker = Speaker(as_json=False)
-    reasons = [cast("dict[str, int]", row["refused"]) for row in rows]
-    speaker.show_rows("ledger", [row | {"refused": sum(why.values())} for row, why in zip(rows, reasons, strict=True)])
-    refusals = [{"hour": row["hour"], "refused": why} for row, why in zip(rows, reasons, strict=True) if why]
-    if refusals:
-        output.print()
-        speaker.show_rows("refusals", refusals)
 
 
 @app.command()

@@ -16,13 +16,14 @@ def make_app(*, only_serve: bool) -> typer.Typer:
     if only_serve:
         app.callback()(describe)
         return app
-    from deploy import cli_geo, cli_import, cli_keys, cli_migrate, cli_move, cli_operate, cli_sites  # noqa: PLC0415 - see above
+    from deploy import cli_geo, cli_import, cli_keys, cli_ledger, cli_migrate, cli_move, cli_operate, cli_sites  # noqa: PLC0415 - see above
 
     app.add_typer(cli_sites.app, name="site")
     app.add_typer(cli_keys.app, name="key")
     app.add_typer(cli_import.app, name="import")
     app.add_typer(cli_geo.app, name="geo")
     app.add_typer(cli_operate.app)
+    app.add_typer(cli_ledger.app, name="ledger")
     app.add_typer(cli_move.app)
     app.add_typer(cli_migrate.app)
     app.add_typer(cli_operate.dead_letters, name="dead-letters")

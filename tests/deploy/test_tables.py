@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from deploy.cli_operate import show_ledger
+from deploy.cli_ledger import show_ledger
 from deploy.tables import to_lines
 
 if TYPE_CHECKING:

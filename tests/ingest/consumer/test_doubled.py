@@ -94,11 +94,9 @@ async def test_a_merge_between_listing_and_deleting_does_no_harm(river: River) -
         nonlocal merges
         if name == "listed" and not merges:
             merges += 1
-            thread = asyncio.run_coroutine_threadsafe(river.warehouse.command(MERGE), loop)
-            pending.append(asyncio.wrap_future(thread))
+            pending.append(asyncio.create_task(river.warehouse.command(MERGE)))
 
-    loop = asyncio.get_running_loop()
-    pending: list[asyncio.Future[None]] = []
+    pending: list[asyncio.Task[None]] = []
     await fill(river)
     await river.warehouse.command(AGAIN)
     await make_repair(river, merge).repair(THIS_HOUR)
