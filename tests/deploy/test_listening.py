@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 
@@ -10,7 +11,7 @@ import pytest
 import uvloop
 
 from deploy import listening
-from deploy.listening import Door, open_doors
+from deploy.listening import Door, bind_for_each, close_all, open_doors
 from deploy.terminal import CommandError
 from tests.product import find_free_port
 
@@ -112,3 +113,31 @@ async def test_a_name_with_several_addresses_is_served_at_each_that_the_machine_
         caller.close()
     for guest in guests:
         guest.close()
+
+
+def test_each_of_several_has_sockets_of_its_own_on_one_port_that_nobody_else_may_join() -> None:
+    port = find_free_port()
+    dealt = bind_for_each(f"127.0.0.1:{port}", 3)
+    assert [one.getsockname() for sockets in dealt for one in sockets] == [("127.0.0.1", port)] * 3
+    with pytest.raises(CommandError, match="Address already in use"):
+        bind_for_each(f"127.0.0.1:{port}", 2)
+    # One that ends takes nobody along who waits in its queue, as long as somebody else holds the socket.
+    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(MANY)]
+    assert sum(take_all(sockets[0].dup()) for sockets in dealt) == MANY
+    for one in waiting:
+        one.close()
+    for sockets in dealt:
+        close_all(sockets)
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def take_all(listening: socket.socket) -> int:
+    """How many wait there; they are sent away."""
+    taken = 0
+    with listening, contextlib.suppress(BlockingIOError):
+        listening.setblocking(False)  # noqa: FBT003 - its name says it
+        while True:
+            listening.accept()[0].close()
+            taken += 1
+    return taken
