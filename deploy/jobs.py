@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, or_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.copies import Copies
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 MINUTE, HOUR = 60.0, 3600.0
 DISK_SECONDS = 2.0
 COPIES_SECONDS = 20.0
-USED = update(keys).where(keys.c.id == bindparam("key")).values(last_used_at=bindparam("used"))
+UNUSED_SINCE = or_(
+    keys.c.last_used_at.is_(None), keys.c.last_used_at < bindparam("used")
+)  # other collectors write, too
+USED = update(keys).where(keys.c.id == bindparam("key"), UNUSED_SINCE).values(last_used_at=bindparam("used"))
 log = structlog.get_logger()
 
 

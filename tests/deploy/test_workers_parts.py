@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from deploy.jobs import write_key_uses
 from deploy.role import Role
 from deploy.settings import Settings
 from deploy.workers import WrongWorkersError, refuse_other_roles, to_count
@@ -15,8 +19,13 @@ from deploy.workers_channel import Kind, Message, to_line, to_message
 from deploy.workers_figures import add_to_past, add_up
 from deploy.workers_member import to_figures, to_text
 from deploy.workers_place import Place
+from schemas.control.tables import keys
+from tests.ingest.collecting import add_key, add_project
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from deploy.base import Base
     from deploy.workers_figures import Figures
 
 
@@ -90,3 +99,17 @@ def test_cores_and_limits_are_shared_out() -> None:
     for roles in ({Role.ALL}, {Role.COLLECTOR, Role.JOBS}, {Role.CONSUMER}):
         with pytest.raises(WrongWorkersError):
             refuse_other_roles(frozenset(roles))
+
+
+async def test_the_last_use_of_a_key_is_the_latest_that_any_worker_saw(control: AsyncEngine) -> None:
+    await add_project(control)
+    await add_key(control, "ak_live_a")
+    for used in (60_000, 90_000, 30_000):
+        collector = SimpleNamespace(key_uses={1: used})
+        worker = cast("Base", SimpleNamespace(collectors=[collector], control=control))
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().call_soon(stopping.set)
+        await write_key_uses(worker, stopping)
+    async with control.connect() as connection:
+        found = (await connection.execute(keys.select())).one().last_used_at
+    assert found == datetime.fromtimestamp(90, UTC)
