@@ -72,8 +72,8 @@ def main() -> int:
         sys.stderr.write(f"faults: {error}\n")
         return 1
     tell(
-        f"seed {figures.seed}: {figures.faults} faults, {figures.zombies} of them zombies; {figures.fenced} inserts "
-        f"fenced, {figures.unknown} of unknown outcome; {figures.acknowledged} events acknowledged, "
+        f"seed {figures.seed}: {figures.faults} faults, {figures.zombies} of them zombies ({figures.missed} missed); "
+        f"{figures.fenced} inserts fenced, {figures.unknown} of unknown outcome; {figures.acknowledged} events acknowledged, "
         f"{figures.requests_again} requests sent again; {figures.lost} lost, {figures.doubled} doubled; "
         f"{figures.seconds:.0f} s"
     )
@@ -89,7 +89,7 @@ def main() -> int:
 
 def to_command(options: argparse.Namespace, figures: run.Figures) -> str:
     """How to run the same faults again."""
-    length = "--short" if options.short else f"--faults {figures.faults}"
+    length = "--short" if options.short else f"--faults {figures.drawn}"
     broken = f" --break {options.broken}" if options.broken else ""
     return f"scripts/faults --seed {figures.seed} {length} --pace {options.pace} --rate {options.rate}{broken}"
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.cluster.asking import read_metrics, read_partitions
@@ -17,7 +18,7 @@ from tests.faults.scaled.truth import is_inserting, read_owners
 from tests.faults.small_disk import fill_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.cluster.cluster import Cluster
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
     from tests.faults.scaled.watching import Watch
 
 DOOR_FAULTS = "faults of the door"  # one at a time: they are released all together
+CALM = ("door", "kafka")  # nobody hurts these while a consumer is a zombie, unless it is a wild one
 TAKEN_SECONDS = 25.0
-STRUCK_SECONDS = 12.0
+UP_SECONDS = 20.0
 FAILPOINT_SECONDS = 45.0
 RUNNING_SECONDS = 40.0  # of an insert that is to be stopped
 LOOK_SECONDS = 0.1
 INSERT_SECONDS = 4  # how long an insert may take by the URL of the warehouse, ...
 PATIENCE_SECONDS = INSERT_SECONDS + 10.5  # ... and when its sender has given up
+
+
+class MissedError(Exception):
+    """A fault met nobody; the message says why."""
 
 
 class Hurting:
@@ -64,42 +70,51 @@ class Hurting:
         }
 
     def do(self, fault: Fault) -> str:
-        """Do it to the end and say what came of it."""
+        """Do it to the end and say what came of it; raise MissedError."""
         try:
             return self._ways[fault.kind](fault)
         except (DoorError, OSError) as error:
-            return f"came to nothing, the door was away ({type(error).__name__})"
+            message = f"the door was away ({type(error).__name__})"
+            raise MissedError(message) from error
+
+    @contextmanager
+    def _at_door(self, *names: str) -> Iterator[None]:
+        """Hold these and set faults at the door, which is up; at the end none waits and nothing is held."""
+        with self._watch.holding(DOOR_FAULTS, *names):
+            wait_for(self._door.answers, UP_SECONDS)
+            try:
+                yield
+            finally:
+                self._clear()
 
     def _zombie(self, fault: Fault) -> str:
-        with self._watch.holding(fault.target):
+        with self._watch.holding(fault.target, *(CALM if fault.way == "calm" else ())):
             return self._halt_until_taken(fault)
 
     def _zombie_running(self, fault: Fault) -> str:
-        with self._watch.holding(fault.target, DOOR_FAULTS):
+        with self._at_door(fault.target, *CALM):
             self._door.fault(Kind.RUNNING, to_pattern(fault.way, fault.target), seconds=RUNNING_SECONDS)
-            try:
-                if not wait_for(lambda: is_inserting(self._cluster, fault.target) and not self._door.waiting()):
-                    return "it inserted nothing"
-                return self._halt_until_taken(fault)
-            finally:
-                self._clear()
+            self._wait_for_insert(lambda: is_inserting(self._cluster, fault.target) and not self._door.waiting())
+            return self._halt_until_taken(fault)
 
     def _zombie_stuck(self, fault: Fault) -> str:
-        with self._watch.holding(fault.target, DOOR_FAULTS):
+        with self._at_door(fault.target, *CALM):
             self._door.fault(Kind.HOLD, to_pattern(fault.way, fault.target))
-            try:
-                if not wait_for(lambda: self._door.held() > 0):
-                    return "it inserted nothing"
-                first = self._clear if fault.number % 2 else None  # the bytes arrive before it wakes, or after
-                return self._halt_until_taken(fault, first)
-            finally:
-                self._clear()
+            self._wait_for_insert(lambda: self._door.held() > 0)
+            first = self._clear if fault.number % 2 else None  # the bytes arrive before it wakes, or after
+            return self._halt_until_taken(fault, first)
+
+    def _wait_for_insert(self, is_there: Callable[[], bool]) -> None:
+        if not wait_for(is_there, UP_SECONDS):
+            message = "nothing was inserted"
+            raise MissedError(message)
 
     def _halt_until_taken(self, fault: Fault, before_waking: Callable[[], None] | None = None) -> str:
         """Halt it until another member owns a partition of its, then for the fault's time, then let it go on."""
         process = self._cluster.processes[fault.target]
-        if not wait_for(lambda: bool(self._partitions_of(fault.target))):
-            return "it had no partitions"
+        if not wait_for(lambda: bool(self._partitions_of(fault.target)), UP_SECONDS):
+            message = "it had no partitions"
+            raise MissedError(message)
         had = self._partitions_of(fault.target)
         pid, began = process.pid, time.monotonic()
         process.pause()
@@ -112,7 +127,8 @@ class Hurting:
         finally:
             process.resume()
         if not taken or process.pid != pid:
-            return f"nobody took over within {passed:.1f} s"
+            message = f"nobody took over within {passed:.1f} s"
+            raise MissedError(message)
         with self._lock:
             self.zombies += 1
         return f"a zombie: partitions {sorted(had)} were taken over after {passed:.1f} s"
@@ -162,46 +178,42 @@ class Hurting:
         return f"for {fault.seconds:.1f} s"
 
     def _lose_answer(self, fault: Fault) -> str:
-        with self._watch.holding(DOOR_FAULTS):
+        with self._at_door():
             if fault.way == "fences":  # who is unsure takes over again
                 self._door.fault(Kind.LOSE_ANSWER, to_pattern("events", fault.target))
                 self._door.fault(Kind.LOSE_ANSWER, "^INSERT INTO fences")
             else:
                 self._door.fault(Kind.LOSE_ANSWER, to_pattern(fault.way, fault.target))
-            return self._wait_until_struck()
+            self._wait_for_insert(lambda: not self._door.waiting())
+        return "as told"
 
     def _stick(self, fault: Fault) -> str:
-        with self._watch.holding(DOOR_FAULTS):
+        with self._at_door():
             self._door.fault(Kind.HOLD, to_pattern(fault.way, fault.target))
-            try:
-                if not wait_for(lambda: self._door.held() > 0):
-                    return "it inserted nothing"
-                time.sleep(PATIENCE_SECONDS + fault.seconds)
-            finally:
-                self._clear()
+            self._wait_for_insert(lambda: self._door.held() > 0)
+            time.sleep(PATIENCE_SECONDS + fault.seconds)
         return f"the bytes arrived after {PATIENCE_SECONDS + fault.seconds:.1f} s"
 
     def _kill_door(self, fault: Fault) -> str:
-        with self._watch.holding(DOOR_FAULTS):
+        with self._at_door("door"):
             self._door.fault(Kind(fault.way), "^INSERT INTO (events|receipts)", seconds=5.0)
-            if not wait_for(lambda: not self._door.waiting()):
-                self._clear()
-                return "nobody inserted anything"
+            self._wait_for_insert(lambda: not self._door.waiting())
             time.sleep(fault.seconds)
-            with self._watch.holding("door"):
-                self._cluster.door.kill()
-                self._watch.launch("door")
+            self._cluster.door.kill()
+            self._watch.launch("door")
         return f"killed {fault.seconds:.1f} s later"
 
     def _slow(self, fault: Fault) -> str:
-        with self._watch.holding(DOOR_FAULTS):
+        with self._at_door():
             self._door.fault(Kind.AFTER, "^INSERT", times=4, seconds=fault.seconds)
-            return self._wait_until_struck()
+            self._wait_for_insert(lambda: not self._door.waiting())
+        return f"four answers, each {fault.seconds:.1f} s late"
 
     def _refuse(self, fault: Fault) -> str:
-        with self._watch.holding(DOOR_FAULTS):
+        with self._at_door():
             self._door.fault(Kind(fault.way), "^INSERT", times=3)
-            return self._wait_until_struck()
+            self._wait_for_insert(lambda: not self._door.waiting())
+        return "three inserts"
 
     def _join(self, fault: Fault) -> str:
         process = self._cluster.processes[fault.target]
@@ -233,7 +245,8 @@ class Hurting:
         with self._watch.holding(fault.target):
             pid = process.pid
             if pid is None or process.get("/healthz")[0] != 200:
-                return "it was not up"
+                message = "it was not up"
+                raise MissedError(message)
             os.kill(pid, signal.SIGUSR2)
         time.sleep(fault.seconds)
         with self._watch.holding(fault.target):
@@ -252,11 +265,6 @@ class Hurting:
             self._watch.launch(fault.target)
         return f"full for {fault.seconds:.1f} s" + (", which ended it" if ended else "")
 
-    def _wait_until_struck(self) -> str:
-        struck = wait_for(lambda: not self._door.waiting())
-        self._clear()
-        return "as told" if struck else "not all of it had somebody to strike"
-
     def _clear(self) -> None:
         """Nothing is held and nothing waits at the door; a door that is away has forgotten all that."""
         try:
@@ -270,7 +278,7 @@ def to_pattern(table: str, member: str) -> str:
     return rf"^INSERT INTO {table}\b.*\nlog_comment=pulse-insert:{member}-"
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = STRUCK_SECONDS) -> bool:
+def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
     """Whether it is so within so many seconds; a door that does not answer says nothing."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -18,7 +18,7 @@ from tests.cluster.asking import read_ledger
 from tests.cluster.clients import Book, Client, Target
 from tests.cluster.cluster import Cluster, ClusterError, Plan
 from tests.cluster.load import wait_until_landed
-from tests.faults.scaled.hurting import INSERT_SECONDS, Hurting
+from tests.faults.scaled.hurting import INSERT_SECONDS, Hurting, MissedError
 from tests.faults.scaled.schedule import GUEST, draw_faults, draw_short
 from tests.faults.scaled.truth import read_evidence, read_stored, read_twice
 from tests.faults.scaled.watching import Watch
@@ -76,7 +76,8 @@ class Figures:
     """What a run found, for the table in tests/README.md."""
 
     seed: int
-    faults: int = 0
+    drawn: int = 0
+    missed: int = 0
     zombies: int = 0
     fenced: int = 0
     unknown: int = 0
@@ -89,9 +90,14 @@ class Figures:
     kinds: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def faults(self) -> int:
+        """Those that met somebody."""
+        return self.kinds.total()
+
     def to_row(self) -> dict[str, object]:
         """For a line of JSON."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return {"faults": self.faults} | {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 class FaultRun:
@@ -148,11 +154,12 @@ class FaultRun:
             yield draw_short(wish.seed, wish.pace)
             return
         faults = draw_faults(wish.seed, wish.pace, with_disks=self._has_disks)
-        while self.figures.faults < (wish.faults or self.figures.faults + 1):
-            if wish.seconds and time.monotonic() - self._began > wish.seconds:
-                return
-            left = wish.faults - self.figures.faults if wish.faults else wish.per_round
-            yield list(islice(faults, min(left, wish.per_round)))
+        figures = self.figures
+        while figures.drawn < wish.faults or (wish.seconds and time.monotonic() - self._began < wish.seconds):
+            left = wish.faults - figures.drawn if wish.faults else wish.per_round
+            drawn = list(islice(faults, min(left, wish.per_round)))
+            figures.drawn += len(drawn)
+            yield drawn
 
     def _round(self, number: int, faults: Sequence[Fault]) -> None:
         prefix, book = f"/round-{number}", Book()
@@ -190,10 +197,12 @@ class FaultRun:
         began = time.monotonic()
         try:
             outcome = self._hurting.do(fault)
+            self.figures.kinds[fault.kind] += 1
+        except MissedError as error:
+            outcome = f"missed, {error}"
+            self.figures.missed += 1
         finally:
             self._room.release()
-        self.figures.kinds[fault.kind] += 1
-        self.figures.faults += 1
         self._tell(f"{fault}: {outcome} [planned for {fault.at:.1f}, took {time.monotonic() - began:.1f} s]")
 
     def _mend(self) -> None:
@@ -257,7 +266,8 @@ class FaultRun:
         figures.ended = self._watch.ended
         figures.seconds = round(time.monotonic() - self._began, 1)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.kinds.items()))
-        self._tell(f"so far {figures.faults} faults ({kinds}); {figures.zombies} zombies, {figures.fenced} fenced")
+        self._tell(f"so far {figures.faults} faults ({kinds}), {figures.missed} missed; {figures.zombies} zombies")
+        self._tell(f"{figures.fenced} inserts fenced, {figures.unknown} of unknown outcome")
 
     def _end_watch(self) -> None:
         self._watch.stop.set()

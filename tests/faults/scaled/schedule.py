@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     # A consumer is halted until others have its partitions, and so long after: at any moment, ...
-    "zombie": Kind(16, CONSUMERS, 0.0, 4.0),
+    "zombie": Kind(16, CONSUMERS, 0.0, 4.0, ("calm", "calm", "wild")),
     # ... while its insert runs, ...
     "zombie-running": Kind(8, CONSUMERS, 0.0, 3.0, TABLES[:3]),
     # ... while the bytes of its insert are stuck in a proxy, which gives them on then.
