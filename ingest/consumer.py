@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "Parts"]
 
 DRAIN_SECONDS = 20.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between two stints of a share, doubled each time
 logger = structlog.get_logger()
 
 ConsumerState = Literal[StintState, "idle", "stopped"]
@@ -133,8 +134,10 @@ class Consumer:
         """Consume the share until others wait for it, or until it is time to stop."""
         logger.info("share_begins", partitions=list(share.partitions))
         try:
+            restarts = 0
             while await self._begin_stint(share):
-                pass
+                restarts += 1
+                await first_of(min(FIRST_PAUSE * 2**restarts, LONGEST_PAUSE), self._stop.wait(), share.ended.wait())
         except ShareLostError as error:
             logger.warning("share_lost", problem=str(error))
         finally:

@@ -18,6 +18,7 @@ import stamina
 import structlog
 from sqlalchemy import select
 
+from ingest.fences import take_over
 from schemas.control.tables import sites
 from schemas.event import SiteId
 from schemas.warehouse.errors import WarehouseError
@@ -51,9 +52,10 @@ FROM events WHERE toYYYYMM(local_date) = {month:UInt32} AND BOUND
 GROUP BY _log, _partition, toYYYYMM(local_date)
 """
 COUNTS = """
-INSERT INTO erasing (erasure, site_id, month, hour, records, bots, _log, positions)
-SELECT {erasure:UInt64}, site_id, {month:UInt32}, toStartOfHour(toDateTime(received, 'UTC')) AS hour,
-    countIf(bot = ''), countIf(bot != ''), {log:UInt16}, {positions:Array(UInt64)}
+SELECT {erasure:UInt64} AS erasure, site_id, {month:UInt32} AS month,
+    toUInt32(toStartOfHour(toDateTime(received, 'UTC'))) AS hour,
+    countIf(bot = '') AS records, countIf(bot != '') AS bots,
+    {log:UInt16} AS of_log, {positions:Array(UInt64)} AS positions
 FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32} AND BOUND
     AND (_log, _partition, _offset, _place) NOT IN (SELECT _log, _partition, _offset, _place FROM moving)
 GROUP BY site_id, hour
@@ -160,13 +162,21 @@ class Retention:
             with attempt:
                 if attempt.num > 1:
                     await self._warehouse.command(FORGET, erasure.to_parameters())
-                await self._warehouse.command(COUNTS, erasure.to_parameters())
+                await self._write_counts(erasure)
                 self._failpoint("counted")
         async for attempt in self._attempts():
             with attempt:
                 await self._finish(erasure)
         logger.info("month_erased", site=site_id, month=month)
         return erasure
+
+    async def _write_counts(self, erasure: Erasure) -> None:
+        """Write down what will be deleted; an earlier attempt that is still on its way is fenced off before."""
+        shared = self._warehouse.is_shared
+        fence = await take_over(self._warehouse, NO_LOG.log, [0], "retention") if shared else None
+        counts = await self._warehouse.query(COUNTS, erasure.to_parameters())
+        # An alias `_log` would stand for the column in the condition as well.
+        await self._warehouse.insert("erasing", counts.rename_columns({"of_log": "_log"}), fence)
 
     async def _finish(self, erasure: Erasure) -> None:
         parameters = erasure.to_parameters()

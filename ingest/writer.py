@@ -19,7 +19,7 @@ from ingest.block_lines import HOUR, to_bad_lines, to_hour
 from ingest.progress import read_stored
 from ingest.retrying import retrying
 from schemas.event import ReceiptCount, SiteId
-from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError
+from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError, WarehouseUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -141,7 +141,7 @@ class Writer:
     async def _passes(self, rows: pa.Table) -> bool:
         try:
             await self._warehouse.insert("probe", rows)
-        except (WarehouseLimitError, WarehouseDiskError):
+        except (WarehouseLimitError, WarehouseDiskError, WarehouseUnknownError):
             raise
         except WarehouseError:
             return False
