@@ -152,8 +152,12 @@ class Crew:
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def _live(self, post: Post) -> int:
-        """Have a worker live and end; its counts are kept."""
-        await post.start()
+        """Have a worker live and end; its counts are kept. Give its exit code, 1 where none could be started."""
+        try:
+            await post.start()
+        except OSError as error:
+            log.error("worker_not_started", worker=post.number, reason=error.strerror)  # noqa: TRY400 - it is enough
+            return 1
         if self.stop.is_set():  # since
             post.send_signal(signal.SIGTERM)
         code = await post.stay()
