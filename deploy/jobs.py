@@ -145,7 +145,8 @@ async def write_key_uses(base: Base, stop: asyncio.Event) -> None:
         for collector in base.collectors:
             uses |= collector.key_uses
             collector.key_uses.clear()
-        rows = [{"key": key, "used": datetime.fromtimestamp(used / 1000, UTC)} for key, used in uses.items()]
+        # In order, so that two processes never wait for each other's rows.
+        rows = [{"key": key, "used": datetime.fromtimestamp(used / 1000, UTC)} for key, used in sorted(uses.items())]
         try:
             if rows:
                 async with base.control.begin() as connection:

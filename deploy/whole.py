@@ -16,10 +16,13 @@ from deploy.lean import loading
 from deploy.parts import Parts, open_parts
 from deploy.role import Role
 from deploy.roles import announce
+from deploy.terminal import SettingError
 from query_api.app import build_app
 from query_api.control.first_start import ensure_first_start
 from query_api.dashboard.pages import add_pages
 from query_api.deps import Deps
+from query_api.limits import check_limits
+from query_api.limits_errors import LimitsUnusableError
 from schemas.warehouse.client import Limits
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ async def serve_whole(
             await parts.retention.resume()  # before the consumer: it would land rows among those that are half deleted
         else:
             group.create_task(parts.following.run(stop), name="following")
+        if everything or Role.QUERY in roles:
+            await refuse_wrong_limits(settings)
         ready = asyncio.Event()
         collector = make_collector(parts.base) if everything or Role.COLLECTOR in roles else None
         app = make_app(parts, answers=everything or Role.QUERY in roles)
@@ -61,6 +66,14 @@ async def serve_whole(
         if consumes:
             with loading():
                 await asyncio.to_thread(parts.consumer.load)  # beside serving: a start is half a second shorter
+
+
+async def refuse_wrong_limits(settings: Settings) -> None:
+    """Raise SettingError when requests cannot be counted where the setting says."""
+    try:
+        await check_limits(settings.limits_url)
+    except LimitsUnusableError as error:
+        raise SettingError(str(error)) from error
 
 
 def answering(parts: Parts) -> AbstractAsyncContextManager[None]:

@@ -155,7 +155,7 @@ class Collector:
         try:
             if self._sites.is_stale(self._clock()):
                 raise LookNeededError  # noqa: TRY301
-            self._take(incoming, reply)
+            self._take(incoming, reply, is_certain=False)
         except LookNeededError:
             look = asyncio.get_running_loop().create_task(self._collect_after_look(incoming, reply))
             self._looks.add(look)
@@ -178,8 +178,7 @@ class Collector:
 
     async def _collect_after_look(self, incoming: Incoming, reply: Reply) -> None:
         try:
-            await self._sites.look_again()
-            self._take(incoming, reply)
+            self._take(incoming, reply, is_certain=await self._sites.look_again())
         except LookNeededError:
             reply(self.turn_away(TurnedAwayError(503, CANNOT_LOOK, RETRY_SECONDS)))
         except TurnedAwayError as turned:
@@ -188,33 +187,36 @@ class Collector:
             log.exception("collect_failed")
             reply(self.turn_away(TurnedAwayError(500, OUR_FAULT)))
 
-    def _take(self, incoming: Incoming, reply: Reply) -> None:
-        """Decode, admit, write; raise LookNeededError or TurnedAwayError before anything is taken."""
+    def _take(self, incoming: Incoming, reply: Reply, *, is_certain: bool) -> None:
+        """Decode, admit, write; raise LookNeededError or TurnedAwayError before anything is taken.
+
+        `is_certain` says that whoever is unknown is not known anywhere.
+        """
         headers = incoming.headers
         if not incoming.is_pixel:
             refuse_media_type(headers.get(CONTENT_TYPE, ""))
         received = self._clock()
         forwarded = ",".join(headers.getall(FORWARDED_FOR)) if FORWARDED_FOR in headers else ""
         client = self._addresses.find(incoming.peer, forwarded)
-        key = self._find_key(headers, received)
+        key = self._find_key(headers, received, is_certain=is_certain)
         encoding = headers.get(CONTENT_ENCODING)
         taken = 0 if key else self._rates.take_work(client.group, len(incoming.body), encoding, received)
         agent = to_text(headers.get(USER_AGENT, ""))
         sender = Sender(received, client, agent, headers.get(SITE_KEY, ""), key)
         records = decode(incoming.body, encoding)
-        admission = self._admit(records, sender)
+        admission = self._admit(records, sender, is_certain=is_certain)
         self._rates.take(sender, admission, taken)
         try:
             self._blocks.add(admission, received, Conclusion(self, admission, reply))
         except OverloadedError as error:
             raise TurnedAwayError(503, OVERLOADED, RETRY_SECONDS) from error
 
-    def _find_key(self, headers: CIMultiDictProxy[str], now: int) -> ProjectKey | None:
+    def _find_key(self, headers: CIMultiDictProxy[str], now: int, *, is_certain: bool) -> ProjectKey | None:
         secret = to_secret(headers)
         if secret is None:
             return None
         key = self._sites.keys_by_digest.get(to_digest(secret))
-        if key is None and not self._sites.is_current():
+        if key is None and not is_certain:
             raise LookNeededError
         if key is None or not key.is_valid(now):
             raise TurnedAwayError(401, "The API key is unknown, expired or revoked.")
@@ -223,13 +225,13 @@ class Collector:
         self.key_uses[key.id] = now
         return key
 
-    def _admit(self, records: Sequence[object], sender: Sender) -> Admission:
+    def _admit(self, records: Sequence[object], sender: Sender, *, is_certain: bool) -> Admission:
         if not records:
             raise TurnedAwayError(400, "The request holds no event.")
         admission = admit(records, sender, self._sites.by_key)
         if admission.refusals:
             reasons = {refusal.reason for refusal in admission.refusals}
-            if Reason.UNKNOWN_SITE in reasons and not self._sites.is_current():
+            if Reason.UNKNOWN_SITE in reasons and not is_certain:
                 raise LookNeededError
             if Reason.FOREIGN_SITE in reasons:
                 raise TurnedAwayError(403, Reason.FOREIGN_SITE.text)

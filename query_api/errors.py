@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import orjson
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from query_api.question import InvalidQuestionError
 from schemas.in_flight import InFlightUnknownError
@@ -153,6 +154,14 @@ def to_error_body(message: str, code: str, request_id: str, problems: Sequence[P
     return orjson.dumps(body)
 
 
+# Parts of the server that do not answer now, and what the log calls it.
+AWAY: dict[type[Exception], str] = {
+    InFlightUnknownError: "log_not_read",
+    SQLAlchemyError: "control_plane_failed",
+    WarehouseError: "warehouse_failed",
+}
+
+
 @web.middleware
 async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, run it, and turn whatever it raises into the error shape."""
@@ -175,12 +184,12 @@ def to_api_error(request: web.Request, error: Exception) -> ApiError:
     if isinstance(error, WarehouseLimitError):
         log.warning("query_over_limit", path=request.path, reason=str(error)[:LONGEST_REASON])
         return UnavailableError(TOO_MUCH)
-    if isinstance(error, InFlightUnknownError):
-        log.warning("log_not_read", path=request.path, reason=str(error)[:LONGEST_REASON])
-        return UnavailableError.after(NOT_NOW, 5)
-    if isinstance(error, WarehouseError):
-        log.error("warehouse_failed", path=request.path, reason=str(error)[:LONGEST_REASON])
-        return UnavailableError.after(NOT_NOW, 5)
+    for kind, event in AWAY.items():
+        if isinstance(error, kind):
+            # What SQLAlchemy says may hold values of a statement.
+            reason = type(error).__name__ if kind is SQLAlchemyError else str(error)[:LONGEST_REASON]
+            log.error(event, path=request.path, reason=reason)
+            return UnavailableError.after(NOT_NOW, 5)
     log.error("request_failed", path=request.path, method=request.method, exc_info=error)
     return ApiError(OURS)
 

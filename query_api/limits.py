@@ -1,8 +1,8 @@
 """How much one key, and all of them together, may ask: windows that slide, requests at once, and a bounded queue.
 
 Counted in this process, or in Redis for all query servers together. A Redis that does not answer holds nobody up for
-longer than about half a second: this process counts by itself from zero and asks again every other second, one request at a
-time. So while Redis is away each server allows a key its whole quota.
+longer than about half a second: this process counts by itself from zero and asks again every other second, one request
+at a time. So while Redis is away each server allows a key its whole quota.
 """
 
 from __future__ import annotations
