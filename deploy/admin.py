@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from deploy.admin_ledger import LEDGER_COMMANDS
-from deploy.admin_move import MOVES
+from deploy.admin_move import MOVES, stand_still
 from deploy.asking import SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
 from deploy.parts import open_parts
@@ -122,6 +122,7 @@ async def answering_alone(settings: Settings) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def answering_commands(parts: Parts) -> AsyncIterator[None]:
     """Listen on the socket as long as the block runs."""
+    await stand_still(parts)
 
     async def answer(request: web.Request) -> web.Response:
         try:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from deploy.backup import back_up
 from deploy.terminal import AsJson, Speaker, errors, read_settings, run
@@ -16,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 app = typer.Typer()
+OUT_OF_USE = "The old data folder is out of use. Its log holds addresses: remove the folder."
+LOG_STAYS = "The log stays in the data folder: start Pulse with these settings on it. Its warehouse/ is out of use."
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -75,3 +85,50 @@ def restore(
         "count once more on their day."
     )
     Speaker(as_json).show({**result, "days_with_new_salts": days}, text)
+
+
+class Showing:
+    """Draws rows with what is left and how fast, and says what a person should know, on standard error."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("rows", total=None)
+
+    def say(self, text: str) -> None:
+        """A line, also where nobody draws."""
+        self._progress.stop_task(self._task)
+        self._task = self._progress.add_task("rows", total=None)
+        errors.print(text, soft_wrap=True, markup=False)
+
+    def count(self, done: int, total: int) -> None:
+        """Rows of the present piece of work."""
+        seconds = self._progress.tasks[-1].elapsed or 0.0
+        rate = f"rows, {done / seconds:,.0f}/s" if seconds else "rows"
+        self._progress.update(self._task, completed=done, total=total, description=rate)
+
+
+@app.command()
+def promote(  # noqa: PLR0913 - each is an option of the command
+    *,
+    warehouse: Annotated[str, typer.Option(metavar="URL", help="clickhouse://…, an empty database; ?password_file=")],
+    control: Annotated[str, typer.Option(metavar="URL", help="postgresql://…, an empty database; ?password_file=")],
+    log: Annotated[str, typer.Option(metavar="URL", help="kafka://…; left out the log stays where it is")] = "",
+    limits: Annotated[str, typer.Option(metavar="URL", help="redis://…; only told in the new settings")] = "",
+    mend: Annotated[bool, typer.Option("--mend", help="Copy sites and months anew that differ")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Move this embedded installation to servers while it keeps collecting; prove by the ledger that all arrived.
+
+    Run it beside the server, with the server's settings. Interrupted, run it again. Exit code 1 on any difference.
+    """
+    from deploy.promote import Goal, promote  # noqa: PLC0415 - loads the engine
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=as_json or not errors.is_terminal, transient=True) as progress:
+        result = run(promote(read_settings(), Goal(warehouse, control, log, limits, mend), Showing(progress)))
+    lines = "\n".join(f"{name}={value}" for name, value in cast("dict[str, str]", result["settings"]).items())
+    text = (
+        f"Done: both sides are the same. The settings from now on (write the passwords for ***):\n{lines}\n"
+        f"{OUT_OF_USE if log else LOG_STAYS}"
+    )
+    Speaker(as_json).show(result, text)

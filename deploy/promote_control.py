@@ -1,0 +1,200 @@
+"""The control plane of a promotion: copied wholly until the hand-over, then changes of the old one are carried over.
+
+After the hand-over a change made in the old control plane (a site, a revoked key) is written into the new one, and a
+change made in the new one stays; whoever changes the same row in both gets what came last. Salts and logs are not
+carried: only the new one's are used from then on. New ids leave room for those that the old one still gives.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from deploy.backup_log import copy_control
+from deploy.terminal import CommandError
+from schemas.control.connect import migrate_control, open_control
+from schemas.control.tables import facts, logs, metadata, salts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import ColumnElement, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+MARKER = "promotion"
+ROOM = 1000  # ids that the old control plane may still give
+AT_ONCE = 200
+NOT_CARRIED = frozenset({salts.name, logs.name})
+
+Row: TypeAlias = "dict[str, object]"
+Tables: TypeAlias = "dict[str, list[Row]]"
+
+
+async def prepare_control(new: AsyncEngine, promotion: str) -> None:
+    """Make the tables; raise CommandError where they hold another installation."""
+    await migrate_control(new)
+    held = await read_tables(new)
+    marker = next((row["value"] for row in held[facts.name] if row["name"] == MARKER), None)
+    used = [f"{len(rows)} {name}" for name, rows in held.items() if rows and name != facts.name]
+    if marker != promotion and (used or marker is not None):
+        message = (
+            f"the new control plane is not empty ({', '.join(used)}), and not by this promotion: name an empty one"
+        )
+        raise CommandError(message)
+    async with new.begin() as connection:
+        await connection.execute(delete(facts).where(facts.c.name == MARKER))
+        await connection.execute(insert(facts).values(name=MARKER, value=promotion))
+
+
+async def mirror(old: AsyncEngine, new: AsyncEngine, promotion: str) -> dict[str, int]:
+    """Make the new control plane what the old one is, salts and numbers of logs too, in one step; count the rows."""
+    held = await read_tables(old)
+    held[facts.name] = [row for row in held[facts.name] if row["name"] != MARKER]
+    held[facts.name].append({"name": MARKER, "value": promotion})
+    async with new.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(delete(table))
+        for table in metadata.sorted_tables:
+            await insert_rows(connection, table, held[table.name])
+        await advance_ids(connection)
+    return {name: len(rows) for name, rows in held.items()}
+
+
+async def read_tables(engine: AsyncEngine) -> Tables:
+    """Every row of every table, of one moment."""
+    async with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            await connection.exec_driver_sql("BEGIN")
+        return {
+            table.name: [dict(row) for row in (await connection.execute(select(table))).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+
+class Carrier:
+    """Carries changes over. `known` is a file: the old control plane as it was last carried, without salts."""
+
+    def __init__(self, old: Path, new: AsyncEngine, known: Path) -> None:
+        self._old = old
+        self._new = new
+        self._known = known
+        self.problem = ""
+
+    def remember(self) -> None:
+        """What is in the old control plane now is known, or about to be mirrored."""
+        partial = self._known.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        copy_control(self._old, partial)
+        partial.rename(self._known)
+
+    async def carry(self) -> int:
+        """Write what changed since into the new control plane; give the number of rows.
+
+        What cannot be written (the same domain added on both sides) is told in `problem` and tried again the next time.
+        """
+        latest = self._known.with_suffix(".latest")
+        latest.unlink(missing_ok=True)
+        copy_control(self._old, latest)
+        before, now = await read_copy(self._known), await read_copy(latest)
+        changed, gone = find_changes(before, now)
+        try:
+            async with self._new.begin() as connection:
+                await write_changes(connection, changed, gone)
+        except IntegrityError as error:
+            self.problem = f"a change of the old control plane contradicts the new one: {error.orig}"
+            return 0
+        self.problem = ""
+        latest.rename(self._known)
+        return sum(map(len, changed.values())) + sum(map(len, gone.values()))
+
+
+async def read_copy(path: Path) -> Tables:
+    """The tables of a file."""
+    engine = open_control(f"sqlite:///{path}")
+    try:
+        return await read_tables(engine)
+    finally:
+        await engine.dispose()
+
+
+def find_changes(before: Tables, now: Tables) -> tuple[Tables, Tables]:
+    """Rows that are new or different now, and rows that are gone."""
+    changed: Tables = {}
+    gone: Tables = {}
+    for table in metadata.sorted_tables:
+        if table.name in NOT_CARRIED:
+            continue
+        names = [column.name for column in table.primary_key]
+        older = {tuple(row[name] for name in names): row for row in before[table.name]}
+        newer = {tuple(row[name] for name in names): row for row in now[table.name]}
+        changed[table.name] = [row for key, row in newer.items() if older.get(key) != row]
+        gone[table.name] = [row for key, row in older.items() if key not in newer]
+    return changed, gone
+
+
+async def write_changes(connection: AsyncConnection, changed: Tables, gone: Tables) -> None:
+    """Insert, update, delete, in an order that foreign keys allow."""
+    for table in metadata.sorted_tables:
+        fresh = [row for row in changed.get(table.name, []) if not await is_there(connection, table, row)]
+        await insert_rows(connection, table, fresh)
+        for row in changed.get(table.name, []):
+            await connection.execute(update(table).where(*to_key(table, row)).values(row))
+    for table in reversed(metadata.sorted_tables):
+        for row in gone.get(table.name, []):
+            await connection.execute(delete(table).where(*to_key(table, row)))
+
+
+async def is_there(connection: AsyncConnection, table: Table, row: Row) -> bool:
+    """Whether a row with this key exists."""
+    found = await connection.scalar(select(func.count()).select_from(table).where(*to_key(table, row)))
+    return bool(found)
+
+
+def to_key(table: Table, row: Mapping[str, object]) -> list[ColumnElement[bool]]:
+    """The condition for the row's primary key."""
+    return [column == row[column.name] for column in table.primary_key]
+
+
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert them; what points at rows of the same table is written when all are there."""
+    own = [key.parent.name for key in table.foreign_keys if key.column.table is table]
+    bare = [row | dict.fromkeys(own) for row in rows]
+    for start in range(0, len(bare), AT_ONCE):
+        await connection.execute(insert(table), bare[start : start + AT_ONCE])
+    for row in rows:
+        if any(row[name] is not None for name in own):
+            await connection.execute(update(table).where(*to_key(table, row)).values(row))
+
+
+async def advance_ids(connection: AsyncConnection) -> None:
+    """Let PostgreSQL go on behind the ids that were copied, with room for those that the old one still gives.
+
+    Numbers of logs are few and need no room: the old one gives none any more.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    for table in tables_with_ids():
+        highest = int(await connection.scalar(select(func.coalesce(func.max(table.c.id), 0))) or 0)
+        last = max(highest, 1) if table is logs else highest + ROOM
+        statement = text("SELECT setval(pg_get_serial_sequence(:name, 'id'), :last, :used)")
+        used = table is not logs or highest > 0
+        await connection.execute(statement, {"name": table.name, "last": last, "used": used})
+
+
+def tables_with_ids() -> Iterator[Table]:
+    """Tables whose ids the database gives."""
+    return (table for table in metadata.sorted_tables if [column.name for column in table.primary_key] == ["id"])
+
+
+async def destroy_salts(old: AsyncEngine) -> None:
+    """Destroy every salt of the old control plane, which is out of use: nothing of them stays in the file."""
+    async with old.begin() as connection:
+        await connection.execute(delete(salts))
+    async with old.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        with closing(await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")):
+            pass

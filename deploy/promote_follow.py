@@ -1,0 +1,163 @@
+"""After the hand-over: the rest of the old log is consumed into the new warehouse, until nobody appends any more.
+
+The old server goes on collecting until it is stopped. Its log is then sealed, so that a collector that was forgotten
+answers 503 and acknowledges nothing that nobody would read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, closing
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from deploy.clock import read_clock
+from deploy.copying_ledger import Extent, find_open, read_cells
+from deploy.copying_proof import find_erased_later
+from deploy.lock import FolderInUseError, holding
+from ingest.consumer import Consumer, Parts
+from ingest.consumer_metrics import ConsumerMetrics
+from ingest.disk import DiskBudget
+from ingest.enrich.geo import GeoWatch
+from ingest.enrich.pipeline import Enricher, EnrichMetrics
+from ingest.log.open import open_log, parse_url
+from ingest.log.sqlite_file import connect, transaction
+from ingest.log.sqlite_room import Keeping
+from ingest.preparing import Sources
+from ingest.salts import Salts
+from ingest.site_facts import SiteFactsReader
+from schemas.versions import SiteVersions
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from deploy.promote_control import Carrier
+    from deploy.promote_copy import Show
+    from deploy.promote_note import Note
+    from deploy.settings import Settings
+    from ingest.log import EventLog
+    from schemas.warehouse.client import Warehouse
+
+CARRY_SECONDS, LOOK_SECONDS = 1.0, 0.05
+QUIET_SECONDS = 3.0  # without an append, after the server has stopped, before the log is sealed
+SEAL = """
+CREATE TRIGGER IF NOT EXISTS the_log_was_promoted BEFORE INSERT ON records
+BEGIN SELECT RAISE(ABORT, 'this log was promoted: nothing reads it any more'); END
+"""
+CONSUMED = """
+SELECT _partition, uniqExact(_offset) AS blocks FROM receipts
+WHERE _log = {log:UInt16} AND _offset >= {begins:Array(UInt64)}[_partition + 1]
+    AND _offset < {ends:Array(UInt64)}[_partition + 1]
+GROUP BY _partition
+"""
+
+
+class Follower:
+    """Follows the old log and the old control plane. `new` is the new control plane."""
+
+    def __init__(self, settings: Settings, warehouse: Warehouse, new: AsyncEngine, carrier: Carrier) -> None:
+        self._settings = settings
+        self._warehouse = warehouse
+        self._new = new
+        self._carrier = carrier
+
+    async def follow(self, note: Note, old: AsyncEngine, show: Show) -> list[int]:
+        """Consume and carry until the old server has stopped and its log is empty; give where the log ends.
+
+        Facts of sites come from the old control plane, which the old collectors know; salts are the new one's.
+        """
+        async with AsyncExitStack() as stack:
+            log = await open_log(self._settings.log, Keeping(self._settings.log_budget), read_clock)
+            stack.push_async_callback(log.close)
+            facts = SiteFactsReader(old)
+            stack.callback(facts.close)
+            consumer = Consumer(self._make_parts(log, note, facts))
+            stop = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(consumer.run(stop))
+                await self._wait_for_old_server(stack, log, show)
+                await asyncio.to_thread(seal, self._settings)
+                ends = [(await log.bounds(partition)).end for partition in range(log.partitions)]
+                while [consumer.consumed.get(partition) for partition in range(log.partitions)] != ends:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_SECONDS)
+                stop.set()
+            await self.carry_last()
+            return ends
+
+    async def wait(self, show: Show) -> None:
+        """Where the log stays: carry until the old server has stopped; what it held is consumed by the new one."""
+        async with AsyncExitStack() as stack:
+            await self._wait_for_old_server(stack, None, show)
+            await self.carry_last()
+
+    async def verify_rest(self, note: Note, ends: list[int], erasure: int) -> list[str]:
+        """What is wrong with what was consumed here; nothing when every block is accounted for and the ledger closes.
+
+        Sites of which something was erased since are left out.
+        """
+        parameters = {"log": note.number, "begins": list(note.positions), "ends": ends}
+        rows = (await self._warehouse.query(CONSUMED, parameters)).to_pylist()
+        found = {row["_partition"]: row["blocks"] for row in rows}
+        problems = [
+            f"log partition {partition}: {end - begin} blocks came, {found.get(partition, 0)} landed"
+            for partition, (begin, end) in enumerate(zip(note.positions, ends, strict=True))
+            if found.get(partition, 0) != end - begin
+        ]
+        cells = await read_cells(self._warehouse, Extent([*range(1, note.number + 1)], note.number, ends, erasure))
+        without = await find_erased_later(self._warehouse, erasure)
+        return problems + find_open({key: count for key, count in cells.items() if key[0] not in without})
+
+    async def carry_last(self) -> None:
+        """Carry until nothing changes any more; the old server has stopped."""
+        while await self._carrier.carry():
+            pass
+
+    async def _wait_for_old_server(self, stack: AsyncExitStack, log: EventLog | None, show: Show) -> None:
+        """Return when nobody serves the folder any more, and nobody else can, and nothing is appended."""
+        quiet_since, ends, told = 0.0, [0], False
+        served = True
+        while served or asyncio.get_running_loop().time() - quiet_since < QUIET_SECONDS:
+            await self._carrier.carry()
+            if served:
+                served = not enter_if_free(stack, self._settings)
+            if served and not told:
+                show.say("handed over: switch to the new settings now, then stop the old server; this waits for that")
+                told = True
+            now = [] if log is None else [(await log.bounds(partition)).end for partition in range(log.partitions)]
+            if now != ends or served:
+                quiet_since, ends = asyncio.get_running_loop().time(), now
+            if log is None and not served:
+                return
+            await asyncio.sleep(CARRY_SECONDS if served else 0.1)
+
+    def _make_parts(self, log: EventLog, note: Note, facts: SiteFactsReader) -> Parts:
+        registry = CollectorRegistry()
+        settings = self._settings
+        geo = GeoWatch(settings.geo_path, read_clock)
+        return Parts(
+            log,
+            note.number,
+            self._warehouse,
+            Sources(facts, Salts(self._new, read_clock), geo.current, read_clock),
+            Enricher(EnrichMetrics(registry)),
+            DiskBudget(self._warehouse, settings.data, settings.warehouse_budget, read_clock),
+            SiteVersions(),
+            ConsumerMetrics(registry),
+            f"promotion-{note.id}",
+        )
+
+
+def enter_if_free(stack: AsyncExitStack, settings: Settings) -> bool:
+    """Hold the folder from now on, if nobody does."""
+    try:
+        stack.enter_context(holding(settings.data))
+    except FolderInUseError:
+        return False
+    return True
+
+
+def seal(settings: Settings) -> None:
+    """Let the log take nothing more, from anybody, for ever."""
+    with closing(connect(parse_url(settings.log)[0])) as connection, transaction(connection):
+        connection.execute(SEAL)
