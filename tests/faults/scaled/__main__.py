@@ -73,8 +73,8 @@ def main() -> int:
         return 1
     tell(
         f"seed {figures.seed}: {figures.faults} faults, {figures.zombies} of them zombies ({figures.missed} missed); "
-        f"{figures.fenced} inserts fenced, {figures.unknown} of unknown outcome; {figures.acknowledged} events acknowledged, "
-        f"{figures.requests_again} requests sent again; {figures.lost} lost, {figures.doubled} doubled; "
+        f"{figures.fenced} inserts fenced, {figures.unknown} of unknown outcome; {figures.acknowledged} events "
+        f"acknowledged, {figures.requests_again} requests sent again; {figures.lost} lost, {figures.doubled} doubled; "
         f"{figures.seconds:.0f} s"
     )
     if problem:

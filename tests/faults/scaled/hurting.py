@@ -88,40 +88,50 @@ class Hurting:
                 self._clear()
 
     def _zombie(self, fault: Fault) -> str:
-        with self._watch.holding(fault.target, *(CALM if fault.way == "calm" else ())):
-            return self._halt_until_taken(fault)
+        name = self._pick(fault.target)
+        with self._watch.holding(name, *(CALM if fault.way == "calm" else ())):
+            return self._halt_until_taken(name, fault.seconds)
 
     def _zombie_running(self, fault: Fault) -> str:
-        with self._at_door(fault.target, *CALM):
-            self._door.fault(Kind.RUNNING, to_pattern(fault.way, fault.target), seconds=RUNNING_SECONDS)
-            self._wait_for_insert(lambda: is_inserting(self._cluster, fault.target) and not self._door.waiting())
-            return self._halt_until_taken(fault)
+        name = self._pick(fault.target)
+        with self._at_door(name, *CALM):
+            self._door.fault(Kind.RUNNING, to_pattern(fault.way, name), seconds=RUNNING_SECONDS)
+            self._wait_for_insert(lambda: is_inserting(self._cluster, name) and not self._door.waiting())
+            return self._halt_until_taken(name, fault.seconds)
 
     def _zombie_stuck(self, fault: Fault) -> str:
-        with self._at_door(fault.target, *CALM):
-            self._door.fault(Kind.HOLD, to_pattern(fault.way, fault.target))
+        name = self._pick(fault.target)
+        with self._at_door(name, *CALM):
+            self._door.fault(Kind.HOLD, to_pattern(fault.way, name))
             self._wait_for_insert(lambda: self._door.held() > 0)
             first = self._clear if fault.number % 2 else None  # the bytes arrive before it wakes, or after
-            return self._halt_until_taken(fault, first)
+            return self._halt_until_taken(name, fault.seconds, first)
+
+    def _pick(self, wanted: str) -> str:
+        """This consumer, or where it does not consume now the first that does within some time."""
+        names = sorted(CONSUMERS, key=lambda name: name != wanted)
+        found: list[str] = []
+        wait_for(lambda: bool(found.extend(name for name in names if self._partitions_of(name)) or found), UP_SECONDS)
+        return found[0] if found else wanted
 
     def _wait_for_insert(self, is_there: Callable[[], bool]) -> None:
         if not wait_for(is_there, UP_SECONDS):
             message = "nothing was inserted"
             raise MissedError(message)
 
-    def _halt_until_taken(self, fault: Fault, before_waking: Callable[[], None] | None = None) -> str:
-        """Halt it until another member owns a partition of its, then for the fault's time, then let it go on."""
-        process = self._cluster.processes[fault.target]
-        if not wait_for(lambda: bool(self._partitions_of(fault.target)), UP_SECONDS):
+    def _halt_until_taken(self, name: str, seconds: float, before_waking: Callable[[], None] | None = None) -> str:
+        """Halt it until another member owns a partition of its, so many seconds more, then let it go on."""
+        process = self._cluster.processes[name]
+        if not wait_for(lambda: bool(self._partitions_of(name)), UP_SECONDS):
             message = "it had no partitions"
             raise MissedError(message)
-        had = self._partitions_of(fault.target)
+        had = self._partitions_of(name)
         pid, began = process.pid, time.monotonic()
         process.pause()
         try:
-            taken = wait_for(lambda: self._is_taken(fault.target, had), TAKEN_SECONDS)
+            taken = wait_for(lambda: self._is_taken(name, had), TAKEN_SECONDS)
             passed = time.monotonic() - began
-            time.sleep(fault.seconds)
+            time.sleep(seconds)
             if before_waking is not None:
                 before_waking()
         finally:
@@ -131,7 +141,7 @@ class Hurting:
             raise MissedError(message)
         with self._lock:
             self.zombies += 1
-        return f"a zombie: partitions {sorted(had)} were taken over after {passed:.1f} s"
+        return f"{name}, a zombie: partitions {sorted(had)} were taken over after {passed:.1f} s"
 
     def _partitions_of(self, member: str) -> set[int]:
         """Those that it says it consumes and was the last to take over."""
