@@ -173,7 +173,8 @@ class Retention:
     async def _write_counts(self, erasure: Erasure) -> None:
         """Write down what will be deleted; an earlier attempt that is still on its way is fenced off before."""
         shared = self._warehouse.is_shared
-        fence = await take_over(self._warehouse, NO_LOG.log, [0], "retention") if shared else None
+        partitions = range(max(1, len(erasure.bound.positions)))  # of a cluster, one on each shard at least
+        fence = await take_over(self._warehouse, NO_LOG.log, partitions, "retention") if shared else None
         counts = await self._warehouse.query(COUNTS, erasure.to_parameters())
         # An alias `_log` would stand for the column in the condition as well.
         await self._warehouse.insert("erasing", counts.rename_columns({"of_log": "_log"}), fence)
