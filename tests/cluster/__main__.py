@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,13 @@ def start(cluster: Cluster) -> None:
     tell(f"started in {time.monotonic() - began:.0f} s\n{text}")
 
 
+def start_servers(cluster: Cluster) -> None:
+    """Start what Pulse needs, and print the settings that name it for a shell."""
+    cluster.start_servers()
+    for name in ("LOG_URL", "WAREHOUSE_URL", "CONTROL_URL", "LIMITS_URL", "DATA"):
+        tell(f"export PULSE_{name}={shlex.quote(cluster.settings[name])}")
+
+
 def kill(cluster: Cluster, process: ServerProcess) -> None:
     """Kill it with -9, and show who takes over."""
     process.kill()
@@ -85,6 +93,8 @@ def work(cluster: Cluster, options: argparse.Namespace) -> int:
     match options.command, process:
         case "start", _:
             start(cluster)
+        case "servers", _:
+            start_servers(cluster)
         case "status", _:
             show_status(cluster, tell)
         case "stop", _:
@@ -119,6 +129,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     begin = commands.add_parser("start", help="start what does not run; everything is set up the first time")
     begin.add_argument("--clickhouse", default="", help="clickhouse://user:password@host:8123/database of a real one")
+    commands.add_parser("servers", help="start only what Pulse needs, and print the settings that name it")
     commands.add_parser("status", help="each process and the ledger")
     commands.add_parser("stop", help="end what was started, in an orderly way")
     load = commands.add_parser("load", help="send, wait, and compare what was acknowledged with what is stored")
@@ -139,11 +150,11 @@ def main() -> int:
     """Exit 0 when it was done, 1 with one line when not."""
     options = read_options()
     known = read_plan(options.folder)
-    if known is None and options.command != "start":
+    if known is None and options.command not in {"start", "servers"}:
         sys.stderr.write(f"cluster: {options.folder} holds none: `scripts/cluster start` makes one\n")
         return 1
     try:
-        return work(Cluster(options.folder, known or Plan(clickhouse=options.clickhouse)), options)
+        return work(Cluster(options.folder, known or Plan(clickhouse=getattr(options, "clickhouse", ""))), options)
     except (ClusterError, ServerDidNotStartError) as error:
         sys.stderr.write(f"cluster: {error}\n")
         return 1

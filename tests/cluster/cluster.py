@@ -110,6 +110,7 @@ class Cluster:
             "LOG_URL": f"kafka://{self.kafka.address}/pulse?{self.plan.log_options}",
             "WAREHOUSE_URL": f"{warehouse}?{self.plan.warehouse_options}".rstrip("?"),
             "CONTROL_URL": self.postgres.url(),
+            "LIMITS_URL": self.valkey.url(),
         }
 
     @property
@@ -140,10 +141,14 @@ class Cluster:
         """How many partitions the log has, as the plan says."""
         return int(dict(parse_qsl(self.plan.log_options)).get("partitions", "4"))
 
-    def start(self, without: Collection[str] = ()) -> None:
-        """Start what does not run, make it ready the first time, and return when everything is well."""
+    def start_servers(self) -> None:
+        """Start what Pulse needs and nothing of Pulse."""
         (self.folder / PLAN).write_text(json.dumps(asdict(self.plan)))
         start_all(self.servers.values())
+
+    def start(self, without: Collection[str] = ()) -> None:
+        """Start what does not run, make it ready the first time, and return when everything is well."""
+        self.start_servers()
         is_first = not (self.folder / WELCOME).exists()
         if is_first:
             self.run("migrate")
