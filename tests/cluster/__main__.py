@@ -15,7 +15,7 @@ from tests.cluster.status import show_status, watch_takeover
 from tests.servers.process import ServerDidNotStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.servers.process import ServerProcess
 
@@ -90,15 +90,9 @@ def show_log(process: ServerProcess) -> None:
 def work(cluster: Cluster, options: argparse.Namespace) -> int:
     """Do what is asked; 1 when it shows that something is wrong."""
     process = find(cluster, options.name) if "name" in options else None
+    if options.command in WHOLE:
+        WHOLE[options.command](cluster)
     match options.command, process:
-        case "start", _:
-            start(cluster)
-        case "servers", _:
-            start_servers(cluster)
-        case "status", _:
-            show_status(cluster, tell)
-        case "stop", _:
-            cluster.stop()
         case "load", _:
             return 0 if run_load(cluster, options.rate, options.seconds, tell) else 1
         case "kill", found if found:
@@ -112,6 +106,14 @@ def work(cluster: Cluster, options: argparse.Namespace) -> int:
         case "logs", found if found:
             show_log(found)
     return 0
+
+
+WHOLE: Mapping[str, Callable[[Cluster], None]] = {
+    "start": start,
+    "servers": start_servers,
+    "status": lambda cluster: show_status(cluster, tell),
+    "stop": Cluster.stop,
+}
 
 
 def find(cluster: Cluster, name: str) -> ServerProcess:
