@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.cluster.asking import read_metrics, read_partitions
@@ -108,11 +108,12 @@ class Hurting:
             return self._halt_until_taken(name, fault.seconds, first)
 
     def _pick(self, wanted: str) -> str:
-        """This consumer, or where it does not consume now the first that does within some time."""
+        """This consumer, or where it does not consume now the other, if that does within some time."""
         names = sorted(CONSUMERS, key=lambda name: name != wanted)
-        found: list[str] = []
-        wait_for(lambda: bool(found.extend(name for name in names if self._partitions_of(name)) or found), UP_SECONDS)
-        return found[0] if found else wanted
+        wait_for(lambda: any(map(self._partitions_of, names)), UP_SECONDS)
+        with suppress(OSError):
+            return next((name for name in names if self._partitions_of(name)), wanted)
+        return wanted
 
     def _wait_for_insert(self, is_there: Callable[[], bool]) -> None:
         if not wait_for(is_there, UP_SECONDS):

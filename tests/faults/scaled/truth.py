@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.cluster.cluster import Cluster
 
 SECONDS = 60.0
+OUR_FAULT = frozenset({400, 404})
 STORED = "SELECT pathname, count() AS rows FROM events WHERE startsWith(pathname, {prefix:String}) GROUP BY pathname"
 TWICE = """
 SELECT count() - uniqExact(_log, _partition, _offset, _place) AS by_position,
@@ -23,7 +25,7 @@ SELECT count() - uniqExact(_log, _partition, _offset, _place) AS by_position,
 FROM events
 """
 OWNERS = "SELECT _partition AS partition, max((epoch, owner)).2 AS owner FROM fences GROUP BY _partition"
-RUNNING = "SELECT count() AS running FROM system.processes WHERE startsWith(log_comment, {tag:String})"
+RUNNING = "SELECT count() AS running FROM system.processes WHERE startsWith(Settings['log_comment'], {tag:String})"
 ROWS = """
 SELECT pathname, _log, _partition, _offset, _place, received, toString(event_id) AS event_id, local_date
 FROM events WHERE pathname IN {paths:Array(String)} ORDER BY ALL
@@ -34,7 +36,7 @@ Row = dict[str, object]
 
 
 def ask_warehouse(cluster: Cluster, sql: str, parameters: Mapping[str, str], seconds: float = SECONDS) -> list[Row]:
-    """Rows of a question; raise OSError when it is not answered."""
+    """Rows of a question; raise OSError when it is not answered, ValueError when it cannot be asked so."""
     address = to_address(cluster.settings["WAREHOUSE_URL"])
     scheme = "https" if address.secure else "http"
     values = {f"param_{name}": value for name, value in parameters.items()}
@@ -44,8 +46,15 @@ def ask_warehouse(cluster: Cluster, sql: str, parameters: Mapping[str, str], sec
         sql.encode(),
         {"X-ClickHouse-User": address.user, "X-ClickHouse-Key": address.password},
     )
-    with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310 - as above
-        return [json.loads(line) for line in response.read().splitlines()]
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310 - as above
+            return [json.loads(line) for line in response.read().splitlines()]
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read().decode(errors="replace")[:500]
+        if error.code in OUR_FAULT:
+            raise ValueError(text) from error
+        raise
 
 
 def read_stored(cluster: Cluster, prefix: str) -> Counter[str]:
