@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DOOR_FAULTS = "faults of the door"  # one at a time: they are released all together
 CALM = ("door", "kafka")  # nobody hurts these while a consumer is a zombie, unless it is a wild one
 TAKEN_SECONDS = 25.0
-UP_SECONDS = 20.0
+UP_SECONDS = 30.0
 FAILPOINT_SECONDS = 45.0
 RUNNING_SECONDS = 40.0  # of an insert that is to be stopped
 LOOK_SECONDS = 0.1
