@@ -134,7 +134,7 @@ async def look_at_set_aside(parts: Parts) -> Finding:
 
 async def look_at_lag(parts: Parts) -> Finding:
     """How far the warehouse is behind the log."""
-    if not parts.consumer.consumed:
+    if parts.following is None and not parts.consumer.consumed:
         return Finding("lag", "ok", "no consumer runs in this process")
     completeness = await parts.read_completeness()
     state: Literal["ok", "warning"] = "warning" if completeness.lag > LATE_SECONDS else "ok"

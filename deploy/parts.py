@@ -54,7 +54,7 @@ class Parts:
     versions: SiteVersions
     consumer: Consumer
     retention: Retention
-    following: Following | None
+    following: Following | None = None
 
     async def read_completeness(self) -> Completeness:
         """How much of what was acknowledged is in the warehouse."""

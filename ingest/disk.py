@@ -35,9 +35,8 @@ class DiskBudget:
         return self._has_room
 
     async def _look(self) -> bool:
-        if self._warehouse.is_shared:
-            return True  # a server refuses inserts when its disk is full, and they wait
         if not self._budget:
-            return shutil.disk_usage(self._folder).free > KEPT_FREE
+            # A server refuses inserts when its own disk is full, and they wait.
+            return self._warehouse.is_shared or shutil.disk_usage(self._folder).free > KEPT_FREE
         rows = (await self._warehouse.query(USED)).to_pylist()
         return int(rows[0]["used"]) < self._budget

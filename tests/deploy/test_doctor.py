@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse
 
 
-async def test_parts_that_were_set_aside_are_told_with_their_tables(warehouse: Warehouse) -> None:
-    parts = cast("Parts", SimpleNamespace(warehouse=warehouse))
+async def test_parts_that_were_set_aside_are_told_with_their_tables(embedded_warehouse: Warehouse) -> None:
+    parts = cast("Parts", SimpleNamespace(warehouse=embedded_warehouse))
     assert (await look_at_set_aside(parts)).state == "ok"
     with failing_disk(0), pytest.raises(WarehouseError):
-        await warehouse.command("INSERT INTO events (site_id) SELECT 1")
+        await embedded_warehouse.command("INSERT INTO events (site_id) SELECT 1")
     finding = await look_at_set_aside(parts)
     assert finding.state == "warning"
     assert "1 set aside (events; " in finding.text
