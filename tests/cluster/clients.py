@@ -24,13 +24,17 @@ VISITORS = 200
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 ANSWER_SECONDS = 12.0  # above the log's deadline: a collector that is well always answers before
 PAUSE_SECONDS = 0.2
+REPEATED = 0.03
 AS_SERVER = 0.1  # of the batches, where there is a key: their events lie in several months
 OLDEST = 150 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The events of one request. With `times` (epoch ms) of each it is sent as a server does, with its key."""
+    """The events of one request. With `times` (epoch ms) of each it is sent as a server does, with its key.
+
+    Without `visitor` its client has another address each time that it sends, so that a copy lies anywhere in the log.
+    """
 
     paths: tuple[str, ...]
     ids: tuple[str, ...]
@@ -81,11 +85,15 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where clients send to: host:port of each collector, and with which keys; as a server only with a key for it."""
+    """Where clients send to: host:port of each collector, and with which keys; as a server only with a key for it.
+
+    `roaming` is the share of batches whose client's address changes.
+    """
 
     addresses: Sequence[str]
     site_key: str
     ingest_key: str = ""
+    roaming: float = 0.0
 
 
 class Client(threading.Thread):
@@ -109,6 +117,8 @@ class Client(threading.Thread):
             attempt = 1
             while not self._send(batch, attempt) and not self.give_up.wait(PAUSE_SECONDS):
                 attempt += 1
+            if self._target.roaming and self._random.random() < REPEATED:
+                self._repeat(batch, attempt + 1)
         self._disconnect()
 
     def _make(self) -> Batch:
@@ -116,7 +126,8 @@ class Client(threading.Thread):
         paths = tuple(f"{self.name}/{self._number + place}" for place in range(size))
         self._number += size
         ids = tuple(str(uuid.UUID(int=self._random.getrandbits(128))) for _ in paths)
-        visitor = f"visitor {self._random.randrange(VISITORS)}"
+        roams = self._random.random() < self._target.roaming
+        visitor = "" if roams else f"visitor {self._random.randrange(VISITORS)}"
         if not self._target.ingest_key or self._random.random() > AS_SERVER:
             return Batch(paths, ids, visitor)
         now = time.time_ns() // 10**6
@@ -132,11 +143,20 @@ class Client(threading.Thread):
             self._disconnect()
         return well
 
+    def _repeat(self, batch: Batch, attempt: int) -> None:
+        """Send what was acknowledged once more, as one does who has not heard it."""
+        try:
+            self._ask(batch, attempt)
+        except (OSError, http.client.HTTPException):
+            self._disconnect()
+
     def _ask(self, batch: Batch, attempt: int) -> tuple[int, bytes]:
         if self._connection is None:
             address = self._random.choice(self._target.addresses)
             self._connection = http.client.HTTPConnection(address, timeout=ANSWER_SECONDS)
         headers: Mapping[str, str] = {"Content-Type": "application/json", "User-Agent": AGENT}
+        if not batch.visitor:
+            headers = {**headers, "X-Forwarded-For": f"203.0.113.{self._random.randrange(256)}"}
         if batch.times:
             headers = {**headers, "Authorization": f"Bearer {self._target.ingest_key}"}
         self._connection.request("POST", "/v1/events", batch.to_body(self._target.site_key, attempt), headers)

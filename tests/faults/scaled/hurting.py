@@ -15,6 +15,7 @@ from tests.door.faults import Kind
 from tests.door.process import DoorError
 from tests.faults.scaled.schedule import CONSUMERS
 from tests.faults.scaled.truth import is_inserting, read_owners
+from tests.faults.scaled.watching import wait_for
 from tests.faults.small_disk import fill_disk
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ TAKEN_SECONDS = 25.0
 UP_SECONDS = 30.0
 FAILPOINT_SECONDS = 45.0
 RUNNING_SECONDS = 40.0  # of an insert that is to be stopped
-LOOK_SECONDS = 0.1
 INSERT_SECONDS = 4  # how long an insert may take by the URL of the warehouse, ...
 PATIENCE_SECONDS = INSERT_SECONDS + 10.5  # ... and when its sender has given up
 
@@ -287,16 +287,3 @@ class Hurting:
 def to_pattern(table: str, member: str) -> str:
     """What is found in an insert of this member into this table."""
     return rf"^INSERT INTO {table}\b.*\nlog_comment=pulse-insert:{member}-"
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Whether it is so within so many seconds; a door that does not answer says nothing."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if is_so():
-                return True
-        except (DoorError, OSError):
-            time.sleep(LOOK_SECONDS)
-        time.sleep(LOOK_SECONDS)
-    return False

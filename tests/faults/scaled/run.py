@@ -37,6 +37,8 @@ WELL_SECONDS = 150.0
 ACKNOWLEDGED_SECONDS = 120.0
 LANDED_SECONDS = 180.0
 LOOK_SECONDS = 0.25
+COPIES_SECONDS = 120.0
+ROAMING = 0.2
 TOLD = 20
 PLAN = Plan(
     queries=1,
@@ -165,7 +167,7 @@ class FaultRun:
         prefix, book = f"/round-{number}", Book()
         welcome = self.cluster.welcome
         addresses = [f"127.0.0.1:{self.cluster.roles[f'collector-{place}'].port}" for place in (1, 2)]
-        target = Target(addresses, welcome.site_key, welcome.ingest_key)
+        target = Target(addresses, welcome.site_key, welcome.ingest_key, ROAMING)
         seeds = range(self._wish.seed * 1000 + number * CLIENTS, self._wish.seed * 1000 + (number + 1) * CLIENTS)
         rate = self._wish.rate / CLIENTS
         clients = [Client(target, f"{prefix}/{seed % CLIENTS}", book, seed, rate) for seed in seeds]
@@ -230,6 +232,13 @@ class FaultRun:
             message = f"not everything was acknowledged: {book.strange[:3] or 'no answer'}"
             raise FaultRunError(message)
         wait_until_landed(self.cluster, LANDED_SECONDS)
+        self._wait_for_copies()
+
+    def _wait_for_copies(self) -> None:
+        """Return when no event id is stored twice, or after the time that the job which moves copies may take."""
+        until = time.monotonic() + COPIES_SECONDS
+        while read_twice(self.cluster)["by_id"] and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
 
     def _judge(self, prefix: str, book: Book) -> None:
         """Count; raise FaultRunError when anything is lost, doubled or unaccounted for."""

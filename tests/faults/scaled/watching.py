@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.cluster.asking import read_metrics
 from tests.cluster.status import HALTED, read_field
+from tests.door.process import DoorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
 METRIC_SECONDS = 0.5
+LOOK_SECONDS = 0.1
 COUNTED = {"pulse_fence_lost_total": "fenced", "pulse_inserts_unknown_total": "unknown"}
 
 
@@ -92,3 +94,16 @@ class Watch(threading.Thread):
             before = self._last.get((process.name, metric), 0)
             self._sums[name] += int(value - before if value >= before else value)
             self._last[process.name, metric] = value
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Whether it is so within so many seconds; a door that does not answer says nothing."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if is_so():
+                return True
+        except (DoorError, OSError):
+            time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
+    return False
