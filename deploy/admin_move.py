@@ -46,7 +46,7 @@ SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIK
 EVENTS = "SELECT count() AS found FROM events"
 ERASING = "SELECT count() AS found FROM erasing"
 MIGRATIONS = "SELECT name FROM migrations ORDER BY name"
-LOOK_SECONDS = 0.05
+LOOK_SECONDS, BEGUN_SECONDS = 0.05, 0.5
 log = structlog.get_logger()
 NAME = re.compile(r"pulse_backup_[0-9a-f]{32}")
 
@@ -150,7 +150,7 @@ async def hold(parts: Parts, arguments: Arguments) -> Result:
     held, release, order = (folder / f"{name}-{arguments['token']}" for name in ("held", "release", "hand-over"))
     async with parts.consumer.between_batches:
         held.touch()
-        while is_at_work(data, WORK) and not release.exists() and parts.consumer.state != "stopped":
+        while held.exists() and is_at_work(data, WORK) and not release.exists() and parts.consumer.state != "stopped":
             found = read_json(order)
             if found is not None:
                 write_note(data, Note(**{**found, "warehouse": warehouse, "places": to_places(found["places"])}))  # type: ignore[arg-type]
@@ -160,11 +160,18 @@ async def hold(parts: Parts, arguments: Arguments) -> Result:
     return {"handed_over": False}
 
 
-def end_consumer() -> None:
-    """End the consumer of this process, and what waits for it; the collector and the reports go on."""
-    for task in asyncio.all_tasks():
-        if task.get_name() in {"consumer", "retention"}:
-            task.cancel()
+def end_consumer() -> bool:
+    """End the consumer of this process and what erases beside it, the others go on; False where none has begun."""
+    found = [task for task in asyncio.all_tasks() if task.get_name() in {"consumer", "retention"}]
+    for task in found:
+        task.cancel()
+    return bool(found)
+
+
+def end_consumer_soon() -> None:
+    """The same as soon as it has begun."""
+    if not end_consumer():
+        asyncio.get_running_loop().call_later(BEGUN_SECONDS, end_consumer_soon)
 
 
 async def stand_still(parts: Parts) -> None:
@@ -173,6 +180,7 @@ async def stand_still(parts: Parts) -> None:
     note = refuse_promoted(settings.data, settings.warehouse)
     if note is not None:
         await parts.consumer.between_batches.acquire()
+        end_consumer_soon()
         log.warning("promoted", to=note.places.warehouse, hint="collects for `pulse promote`; reports stand still")
 
 

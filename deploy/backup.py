@@ -8,7 +8,6 @@ last, so that it knows every site that the others speak of.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import orjson
 
 from deploy.asking import run_admin
-from deploy.backup_files import ABOUT, MANIFEST, Hashing, is_file, refuse_little_room, writing
+from deploy.backup_files import ABOUT, MANIFEST, Hashing, is_file, refuse_little_room, remove, writing
 from deploy.backup_log import copy_control, copy_rest
 from deploy.copying_alone import working_alone
 from deploy.terminal import CommandError
@@ -74,8 +73,7 @@ def write_backup(places: Places, name: str, frozen: Result, order: Order) -> dic
     """Write the files, then the manifest."""
     warehouse, control, log = places
     extent = cast("dict[str, list[int]]", frozen["extent"])
-    with tempfile.TemporaryDirectory(prefix=".pulse-backup-", dir=order.target.parent) as text:
-        folder = Path(text)
+    with empty_folder(order.target.with_name(f".{order.target.name}.staging")) as folder:
         refuse_little_room(folder, measure(log) if order.with_log else 0)
         rest = copy_rest(log, folder / LOG, dict(enumerate(extent["positions"]))) if order.with_log else 0
         copy_control(control, folder / CONTROL)
@@ -139,6 +137,17 @@ def refuse_target(target: Path, data: Path) -> None:
     if not is_file(target) and target.suffix:
         message = f"{target}: write a folder's name, or one that ends in .tar or .tar.zst"
         raise CommandError(message)
+
+
+@contextmanager
+def empty_folder(folder: Path) -> Iterator[Path]:
+    """A folder for its owner alone, which goes at the end; also one that a killed command left."""
+    remove(folder)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 @contextmanager

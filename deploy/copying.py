@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 200_000
 BUCKET = 64  # positions that are planned together
-KEPT_IDS = 46 * 3_600_000  # an event id received so long ago may be gone on one side and still there on the other
+KEPT_IDS = 40 * 3_600_000  # an event id received before may soon be gone on one side and still be on the other
 NO_MONTH = "toUInt32(0)"
 # By position; the month is that of the table's own partitions.
 POSITIONED: Mapping[str, str] = {
@@ -96,6 +96,15 @@ class Measure(NamedTuple):
 
     rows: int
     checksum: int
+
+
+class Piece(NamedTuple):
+    """A chunk with its rows, and their measure with ids from `kept` on."""
+
+    chunk: Chunk
+    rows: pa.Table
+    measure: Measure
+    kept: int
 
 
 class Month(NamedTuple):

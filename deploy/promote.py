@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, cast
 
 from deploy.backup import find_places
 from deploy.clock import read_clock
-from deploy.copying import KEPT_IDS
 from deploy.copying_alone import working_alone
 from deploy.copying_ledger import count_kinds
 from deploy.copying_proof import Proof, compare_later
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
 
     from deploy.settings import Settings
 
+DEAD_LETTERS = "SELECT count() AS found FROM dead_letters FINAL WHERE _log = {log:UInt16} AND NOT retried"
 PROOF, KNOWN = "proof.json", "control.db"
 HANDLES = 4
 
@@ -159,10 +159,9 @@ async def open_sides(stack: AsyncExitStack, settings: Settings, goal: Goal, show
 
 async def move(sides: Sides, work: Work) -> Note:
     """Copy and hand over; when this returns the note is written."""
-    kept = read_clock() - KEPT_IDS
-    target = Target(sides.warehouse, f"promotion-{work.id}", kept)
+    target = Target(sides.warehouse, f"promotion-{work.id}")
     await target.prepare()
-    async with open_source(sides.settings, kept) as source:
+    async with open_source(sides.settings) as source:
         copier = Copier(source, target, sides.show)
         await mirror(sides.old, sides.new, work.id)
         facts = await copier.copy_rounds()
@@ -188,7 +187,8 @@ async def finish(sides: Sides, note: Note) -> dict[str, object]:
         message = f"{work_folder(data) / PROOF} is gone: it cannot be proved that everything arrived"
         raise CommandError(message)
     proof = Proof.from_json(found)
-    follower = Follower(sides.settings, sides.warehouse, sides.new, sides.carrier)
+    carrier = sides.carrier
+    follower = Follower(sides.settings, sides.warehouse, sides.new, carrier)
     problems: list[str] = []
     if sides.goal.log:
         await take_number(sides)
@@ -197,15 +197,17 @@ async def finish(sides: Sides, note: Note) -> dict[str, object]:
     else:
         await follower.wait(sides.show)
     problems += await compare_later(sides.warehouse, proof)
-    if sides.carrier.problem:
-        problems.append(sides.carrier.problem)
+    if carrier.problem:
+        problems.append(carrier.problem)
     if problems:
         message = f"NOT done, the new side differs: {'; '.join(problems[:20])}"
         raise CommandError(message)
     await destroy_salts(sides.old)
     write_note(data, dataclasses.replace(note, done=to_time()))
     await asyncio.to_thread(shutil.rmtree, work_folder(data))
-    return {"sites_and_months": len(proof.months), "ledger_counts": len(proof.cells), **count_kinds(proof.cells)}
+    left = (await sides.warehouse.query(DEAD_LETTERS, {"log": note.number})).to_pylist()[0]["found"]
+    figures = {"sites_and_months": len(proof.months), "ledger_counts": len(proof.cells), **count_kinds(proof.cells)}
+    return {**figures, "dead_letters_not_retried": left}
 
 
 async def take_number(sides: Sides) -> None:

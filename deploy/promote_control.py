@@ -7,6 +7,7 @@ carried: only the new one's are used from then on. New ids leave room for those 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -82,6 +83,7 @@ class Carrier:
         self._old = old
         self._new = new
         self._known = known
+        self._seen: tuple[int, ...] = ()
         self.problem = ""
 
     def remember(self) -> None:
@@ -96,9 +98,12 @@ class Carrier:
 
         What cannot be written (the same domain added on both sides) is told in `problem` and tried again the next time.
         """
+        seen = self._look()
+        if seen == self._seen:
+            return 0
         latest = self._known.with_suffix(".latest")
         latest.unlink(missing_ok=True)
-        copy_control(self._old, latest)
+        await asyncio.to_thread(copy_control, self._old, latest)
         before, now = await read_copy(self._known), await read_copy(latest)
         changed, gone = find_changes(before, now)
         try:
@@ -107,9 +112,14 @@ class Carrier:
         except IntegrityError as error:
             self.problem = f"a change of the old control plane contradicts the new one: {error.orig}"
             return 0
-        self.problem = ""
+        self.problem, self._seen = "", seen
         latest.rename(self._known)
         return sum(map(len, changed.values())) + sum(map(len, gone.values()))
+
+    def _look(self) -> tuple[int, ...]:
+        """What differs when the old control plane was written to."""
+        states = [path.stat() for path in sorted(self._old.parent.glob(f"{self._old.name}*"))]
+        return tuple(number for state in states for number in (state.st_mtime_ns, state.st_size))
 
 
 async def read_copy(path: Path) -> Tables:

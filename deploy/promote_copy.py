@@ -41,7 +41,6 @@ class Copier:
         self._show = show
         self._taken: set[int] = set()
         self._since: Sequence[int] | None = None
-        self.rows = 0
 
     async def copy_rounds(self) -> LogFacts:
         """Copy what has been consumed, again and again until little is left; the old warehouse may grow meanwhile."""
@@ -61,11 +60,8 @@ class Copier:
             chunks += await self._only_missing(table, await self._source.plan(table, span))
         total, done = sum(chunk.rows for chunk in chunks), 0
         for chunk in chunks:
-            rows, measure = await self._source.read_chunk(chunk)
-            if rows.num_rows:
-                await self._target.write_chunk(chunk, rows, measure)
+            await self._copy_chunk(chunk)
             done += chunk.rows
-            self.rows += rows.num_rows
             self._show.count(done, total)
         return total
 
@@ -79,14 +75,14 @@ class Copier:
         old = await self._source.measure()
         sites = await self._find_erased_since()
         if sites or mend:
-            new_months = await measure_months(self._target.warehouse, {"kept": self._source.kept})
+            new_months = await measure_months(self._target.warehouse, {"kept": old.kept})
             for key in sorted(old.months.keys() | new_months.keys()):
                 if old.months.get(key) != new_months.get(key) and (mend or key.site in sites):
                     await self._copy_anew(log, key)
         for table in (*WHOLE, "dead_letters"):
-            rows, _ = await self._source.read_whole(table)
+            rows = await self._source.read_whole(table)
             await self._target.write_whole(table, rows, anew=table in WHOLE)
-        new = await read_proof(self._target.warehouse, old.extent, self._source.kept)
+        new = await read_proof(self._target.warehouse, old.extent, old.kept)
         differences = compare(old, new)
         if differences:
             raise CommandError(to_refusal(differences))
@@ -96,13 +92,16 @@ class Copier:
         self._show.say(f"site {key.site}, month {key.month}: copied anew")
         await self._target.command(DELETE, {"site": key.site, "month": key.month})
         for chunk in await self._source.plan("events", Span(log, None, None, key.site, key.month)):
-            rows, measure = await self._source.read_chunk(chunk)
-            if rows.num_rows:
-                await self._target.write_chunk(chunk, rows, measure)
+            await self._copy_chunk(chunk)
+
+    async def _copy_chunk(self, chunk: Chunk) -> None:
+        piece = await self._source.read_chunk(chunk)
+        if piece.rows.num_rows:
+            await self._target.write_chunk(piece)
 
     async def _find_erased_since(self) -> frozenset[int]:
         """Sites with an erasure that the new warehouse does not know."""
-        rows, _ = await self._source.read_whole("erased")
+        rows = await self._source.read_whole("erased")
         old = set(zip(rows.column("site_id").to_pylist(), rows.column("erasure").to_pylist(), strict=True))
         found = await self._target.warehouse.query(ERASED)
         new = set(zip(found.column("site_id").to_pylist(), found.column("erasure").to_pylist(), strict=True))

@@ -21,8 +21,9 @@ from ingest.consumer_metrics import ConsumerMetrics
 from ingest.disk import DiskBudget
 from ingest.enrich.geo import GeoWatch
 from ingest.enrich.pipeline import Enricher, EnrichMetrics
+from ingest.log import DEAD
 from ingest.log.open import open_log, parse_url
-from ingest.log.sqlite_file import connect, transaction
+from ingest.log.sqlite_file import POSITION_BITS, connect, transaction
 from ingest.log.sqlite_room import Keeping
 from ingest.preparing import Sources
 from ingest.salts import Salts
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
 CARRY_SECONDS, LOOK_SECONDS = 1.0, 0.05
 QUIET_SECONDS = 3.0  # without an append, after the server has stopped, before the log is sealed
-SEAL = """
-CREATE TRIGGER IF NOT EXISTS the_log_was_promoted BEFORE INSERT ON records
+# Dead lines may still come, of what is consumed last.
+SEAL = f"""
+CREATE TRIGGER IF NOT EXISTS the_log_was_promoted BEFORE INSERT ON records WHEN NEW.id >> {POSITION_BITS} != {DEAD}
 BEGIN SELECT RAISE(ABORT, 'this log was promoted: nothing reads it any more'); END
 """
 CONSUMED = """
@@ -118,7 +120,7 @@ class Follower:
         quiet_since, ends, told = 0.0, [0], False
         served = True
         while served or asyncio.get_running_loop().time() - quiet_since < QUIET_SECONDS:
-            await self._carrier.carry()
+            await self._carry(show)
             if served:
                 served = not enter_if_free(stack, self._settings)
             if served and not told:
@@ -130,6 +132,13 @@ class Follower:
             if log is None and not served:
                 return
             await asyncio.sleep(CARRY_SECONDS if served else 0.1)
+
+    async def _carry(self, show: Show) -> None:
+        """Carry; a change that cannot be carried is told once."""
+        before = self._carrier.problem
+        await self._carrier.carry()
+        if self._carrier.problem not in {"", before}:
+            show.say(self._carrier.problem)
 
     def _make_parts(self, log: EventLog, note: Note, facts: SiteFactsReader) -> Parts:
         registry = CollectorRegistry()

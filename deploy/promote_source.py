@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from deploy.admin import COMMANDS
 from deploy.asking import DONE, SOCKET, Arguments, Result, short_path
-from deploy.copying import Chunk, Measure, Span
+from deploy.clock import read_clock
+from deploy.copying import KEPT_IDS, Chunk, Measure, Piece, Span
 from deploy.copying_proof import Proof
 from deploy.parts import open_parts
 from deploy.promote_note import work_folder, write_json
@@ -45,12 +46,14 @@ class LogFacts:
 
 
 class Source:
-    """Reads the old warehouse; `kept` says which event ids are compared (see `copying.to_hash`)."""
+    """Reads the old warehouse."""
 
-    def __init__(self, settings: Settings, ask: Ask, kept: int) -> None:
+    def __init__(self, settings: Settings, ask: Ask) -> None:
         self._data = settings.data
         self._ask = ask
-        self.kept = kept
+        for name in ("held-*", "*.arrow"):  # of a run that was killed; whoever is held for it goes on
+            for path in work_folder(self._data).glob(name):
+                path.unlink(missing_ok=True)
 
     async def look(self) -> LogFacts:
         """The log now."""
@@ -63,18 +66,19 @@ class Source:
         found = await self._ask("promote-plan", arguments)
         return [Chunk(*chunk) for chunk in cast("list[list[int]]", found["chunks"])]  # type: ignore[arg-type]
 
-    async def read_chunk(self, chunk: Chunk) -> tuple[pa.Table, Measure]:
+    async def read_chunk(self, chunk: Chunk) -> Piece:
         """The rows of a chunk."""
-        arguments = {"chunk": orjson.dumps(astuple(chunk)).decode(), "kept": str(self.kept)}
-        return read_exported(await self._ask("promote-chunk", arguments))
+        kept = read_clock() - KEPT_IDS
+        arguments = {"chunk": orjson.dumps(astuple(chunk)).decode(), "kept": str(kept)}
+        return Piece(chunk, *read_exported(await self._ask("promote-chunk", arguments)), kept)
 
-    async def read_whole(self, table: str) -> tuple[pa.Table, Measure]:
+    async def read_whole(self, table: str) -> pa.Table:
         """The rows of a small table."""
-        return read_exported(await self._ask("promote-whole", {"table": table, "kept": str(self.kept)}))
+        return read_exported(await self._ask("promote-whole", {"table": table, "kept": "0"}))[0]
 
     async def measure(self) -> Proof:
         """All that it holds; raise CommandError while something is under way in it."""
-        found = await self._ask("promote-measure", {"kept": str(self.kept)})
+        found = await self._ask("promote-measure", {"kept": str(read_clock() - KEPT_IDS)})
         if found["under_way"]:
             message = f"the old warehouse has something under way ({found['under_way']}): run this again in a minute"
             raise CommandError(message)
@@ -123,7 +127,7 @@ def read_exported(found: Result) -> tuple[pa.Table, Measure]:
 
 
 @asynccontextmanager
-async def open_source(settings: Settings, kept: int) -> AsyncIterator[Source]:
+async def open_source(settings: Settings) -> AsyncIterator[Source]:
     """The server that runs, else the parts opened here (nothing consumes then)."""
     if await is_served(settings):
 
@@ -134,11 +138,11 @@ async def open_source(settings: Settings, kept: int) -> AsyncIterator[Source]:
                 message = f"the server went away ({error}): run this again"
                 raise CommandError(message) from error
 
-        yield Source(settings, ask, kept)
+        yield Source(settings, ask)
         return
     async with open_parts(settings, no_failpoint) as parts:
         await parts.retention.resume()
-        yield Source(settings, lambda command, arguments: COMMANDS[command](parts, arguments), kept)
+        yield Source(settings, lambda command, arguments: COMMANDS[command](parts, arguments))
 
 
 async def ask_patiently(data: Path, command: str, arguments: Arguments) -> Result:

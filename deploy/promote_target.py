@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import stamina
 
-from deploy.copying import Chunk, Measure, measure_chunk, read_marks
+from deploy.copying import Measure, measure_chunk, read_marks
 from deploy.terminal import CommandError
 from ingest.fences import take_over
 from schemas.warehouse.errors import WarehouseError, WarehouseFencedError, WarehouseUnknownError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from deploy.copying import Chunk, Piece
     from schemas.warehouse.client import Warehouse
     from schemas.warehouse.fence import Fence
 
@@ -40,10 +41,9 @@ WHERE rows > 0 ORDER BY table
 class Target:
     """Writes into the new warehouse as `member`, a name that no other promotion has."""
 
-    def __init__(self, warehouse: Warehouse, member: str, kept: int) -> None:
+    def __init__(self, warehouse: Warehouse, member: str) -> None:
         self.warehouse = warehouse
         self._member = member
-        self._kept = kept
         self._fences: dict[int, Fence] = {}
 
     async def prepare(self) -> None:
@@ -69,16 +69,14 @@ class Target:
         """What has been copied of a table."""
         return await read_marks(self.warehouse, table)
 
-    async def write_chunk(self, chunk: Chunk, rows: pa.Table, measure: Measure) -> None:
+    async def write_chunk(self, piece: Piece) -> None:
         """Write the rows of a chunk that is not there, and compare; raise CommandError where they are not the same."""
         async for attempt in attempts():
             with attempt:
-                if attempt.num > 1 and await self._is_there(chunk, measure):
-                    return
-                await self._insert(chunk, rows)
-        found = await measure_chunk(self.warehouse, chunk, self._kept)
-        if found != measure:
-            raise CommandError(to_difference(chunk, measure, found))
+                if attempt.num == 1 or not await self._is_there(piece):
+                    await self._insert(piece.chunk, piece.rows)
+        if not await self._is_there(piece):
+            raise CommandError(to_difference(piece, Measure(0, 0)))
 
     async def write_whole(self, table: str, rows: pa.Table, *, anew: bool) -> None:
         """Write all rows of a small table, in place of what it holds where `anew`."""
@@ -105,12 +103,12 @@ class Target:
             await self.take_over(chunk.log, fence.epochs)  # afterwards it has landed, or never will
             raise
 
-    async def _is_there(self, chunk: Chunk, measure: Measure) -> bool:
-        """Whether the chunk has landed; raise CommandError where only a part of it has."""
-        found = await measure_chunk(self.warehouse, chunk, self._kept)
-        if found not in {measure, Measure(0, 0)}:
-            raise CommandError(to_difference(chunk, measure, found))
-        return found == measure
+    async def _is_there(self, piece: Piece) -> bool:
+        """Whether the chunk has landed; raise CommandError where something else stands in its place."""
+        found = await measure_chunk(self.warehouse, piece.chunk, piece.kept)
+        if found not in {piece.measure, Measure(0, 0)}:
+            raise CommandError(to_difference(piece, found))
+        return found == piece.measure
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         async for attempt in attempts():
@@ -127,8 +125,9 @@ def attempts() -> AsyncIterator[stamina.Attempt]:
     return stamina.retry_context(on=passes, attempts=None, timeout=PATIENCE_SECONDS, wait_max=5.0).__aiter__()
 
 
-def to_difference(chunk: Chunk, measure: Measure, found: Measure) -> str:
+def to_difference(piece: Piece, found: Measure) -> str:
     """What is wrong with a chunk, in one line."""
+    chunk = piece.chunk
     where = f"{chunk.table} of log {chunk.log}, partition {chunk.partition}, positions {chunk.begin} to {chunk.end - 1}"
     month = f", month {chunk.month}" if chunk.month else ""
-    return f"{where}{month}: {measure.rows} rows were sent, {found.rows} are there, or they are not the same"
+    return f"{where}{month}: {piece.measure.rows} rows were sent, {found.rows} are there, or they are not the same"

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 import uuid
 from typing import TYPE_CHECKING, Self, cast
 
-from tests.deploy.sending import PERSON, SECONDS, send, wait_for
+from tests.deploy.sending import PERSON, SECONDS, send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tests.product import Product
 
+PATIENCE = 240.0  # on a machine that does much else
 RANGE = "start=2026-01-01&end=2030-01-01&include_bots=true"
 REPORTS = ("stats", "pages", "devices", "referrers")
 Rows = list[dict[str, object]]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return when it holds; fail when it never does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 class Traffic:

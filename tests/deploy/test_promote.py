@@ -23,8 +23,8 @@ from tests.deploy.moving import (
     post,
     read_reports,
     send_old,
+    wait_for,
 )
-from tests.deploy.sending import wait_for
 from tests.door.faults import Kind
 from tests.product import PULSE, Product
 from tests.servers.postgres import PostgresServer
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.servers.kafka import KafkaServer
 
 OLD_EVENTS = 700
-SECONDS = 120.0
+SECONDS = 240.0
 
 
 @dataclass(slots=True)
@@ -126,10 +126,9 @@ def count_copied(move: Move) -> int:
 def test_a_difference_is_named_and_the_old_installation_goes_on(move: Move) -> None:
     move.door.fault(Kind.AFTER, "INSERT INTO events", seconds=SECONDS)
     with Traffic(move.old, move.key, move.site_key) as traffic:
-        killed = move.begin()
-        wait_for(lambda: count_copied(move) > 0)
-        killed.kill()
-        killed.communicate()
+        with move.begin() as killed:
+            wait_for(lambda: count_copied(move) > 0)
+            killed.kill()
         run_on_door(move, "ALTER TABLE events UPDATE title = 'damaged' WHERE 1 SETTINGS mutations_sync = 2")
         damaged = count_copied(move)
         move.door.clear()
@@ -148,15 +147,14 @@ def test_a_difference_is_named_and_the_old_installation_goes_on(move: Move) -> N
 def test_collecting_goes_on_until_the_old_server_stops(move: Move) -> None:
     old, note = move.old, move.old.folder / "data" / "promoted.json"
     with Traffic(old, move.key, move.site_key) as traffic:
-        process = move.begin("--mend")
-        wait_for(note.exists)
-        stored = count_stored(old)
-        late = make_site(old, "late.example")
-        traffic.wait_for_more(20)
-        post(old.base, move.key, make_event(late, "/late"))
-        assert count_stored(old) == stored
-        process.kill()
-        process.communicate()
+        with move.begin("--mend") as process:
+            wait_for(note.exists)
+            stored = count_stored(old)
+            late = make_site(old, "late.example")
+            traffic.wait_for_more(20)
+            post(old.base, move.key, make_event(late, "/late"))
+            assert count_stored(old) == stored
+            process.kill()
         process = move.begin("--mend")
         traffic.wait_for_more(20)
     move.acknowledged += [*traffic.acknowledged, "late"]

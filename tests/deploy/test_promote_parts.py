@@ -1,0 +1,132 @@
+"""What a promotion copies of the warehouse, and how control planes follow each other."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from deploy.admin_move import TABLES
+from deploy.copying import OWN, POSITIONED, UNDER_WAY, WHOLE
+from deploy.promote_control import MARKER, Carrier, destroy_salts, mirror, prepare_control, read_tables
+from deploy.terminal import CommandError
+from schemas.control.connect import migrate_control, open_control
+from schemas.control.tables import facts, keys, organisations, projects, salts, sites, stream_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from schemas.warehouse.client import Warehouse
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PROMOTION = "p1"
+
+
+async def test_every_table_is_copied_or_is_named_as_not_copied(warehouse: Warehouse) -> None:
+    tables = (await warehouse.query(TABLES)).column("name").to_pylist()
+    assert sorted([*POSITIONED, *WHOLE, *UNDER_WAY, *OWN]) == tables
+
+
+@pytest.fixture
+async def new(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """Another control plane, empty."""
+    engine = open_control(f"sqlite:///{tmp_path}/new.db")
+    await migrate_control(engine)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def carrier(control: AsyncEngine, new: AsyncEngine, tmp_path: Path) -> Carrier:
+    """A control plane with something of everything, mirrored."""
+    async with control.begin() as connection:
+        await connection.execute(insert(organisations).values(id=1, name="o", plan="pro", created_at=NOW))
+        await connection.execute(insert(projects).values(id=1, organisation_id=1, name="p", created_at=NOW))
+        await connection.execute(insert(sites).values(to_site(1, "a.example")))
+        for number, replaced_by in ((2, None), (1, 2)):
+            await connection.execute(insert(keys).values(to_key(number) | {"replaced_by": replaced_by}))
+        row = {"day": date(2026, 11, 21), "salt": b"s" * 16, "backfill": False, "last_used_at": NOW}
+        await connection.execute(insert(salts).values(row))
+        await connection.execute(insert(stream_tokens).values(digest="t", key_id=1, expires_at=NOW))
+    await prepare_control(new, PROMOTION)
+    carrier = Carrier(tmp_path / "control.db", new, tmp_path / "known.db")
+    carrier.remember()
+    await mirror(control, new, PROMOTION)
+    return carrier
+
+
+def to_site(number: int, domain: str) -> dict[str, object]:
+    """A row of `sites`."""
+    named = {"id": number, "project_id": 1, "sandbox": False, "domain": domain, "name": domain, "timezone": "UTC"}
+    lists: dict[str, object] = {"allowed_hostnames": [], "excluded_addresses": []}
+    keyed = {"site_key": f"sk_live_{number}", "is_active": True, "visitor_key": b"v" * 32, "created_at": NOW}
+    return {**named, **lists, **keyed}
+
+
+def to_key(number: int) -> dict[str, object]:
+    """A row of `keys`."""
+    named = {"id": number, "project_id": 1, "sandbox": False, "name": "k", "digest": str(number), "hint": "ak_"}
+    return {**named, "scopes": ["read"], "created_at": NOW}
+
+
+async def test_a_mirror_is_the_same_to_the_last_row(control: AsyncEngine, new: AsyncEngine, carrier: Carrier) -> None:
+    old, copied = await read_tables(control), await read_tables(new)
+    marker = {"name": MARKER, "value": PROMOTION}
+    assert copied.pop(facts.name) == [*old.pop(facts.name), marker]
+    assert copied == old
+    assert await carrier.carry() == 0
+
+
+async def test_changes_of_the_old_side_are_carried_and_those_of_the_new_side_stay(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier
+) -> None:
+    async with control.begin() as connection:
+        await connection.execute(insert(sites).values(to_site(2, "b.example")))
+        await connection.execute(update(keys).where(keys.c.id == 2).values(revoked_at=NOW))
+        await connection.execute(delete(stream_tokens))
+        await connection.execute(delete(salts))
+    async with new.begin() as connection:
+        await connection.execute(update(sites).where(sites.c.id == 1).values(name="changed"))
+    assert await carrier.carry() == 3
+    assert await carrier.carry() == 0
+    held = await read_tables(new)
+    assert [(row["id"], row["name"]) for row in held["sites"]] == [(1, "changed"), (2, "b.example")]
+    assert [row["revoked_at"] for row in held["keys"]] == [None, NOW]
+    assert held["stream_tokens"] == []
+    assert len(held["salts"]) == 1  # the new side's own by now
+
+
+async def test_a_contradiction_is_told_until_it_is_gone(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier
+) -> None:
+    for engine, number in ((control, 2), (new, 3)):
+        async with engine.begin() as connection:
+            await connection.execute(insert(sites).values(to_site(number, "same.example")))
+    assert await carrier.carry() == 0
+    assert "contradicts" in carrier.problem
+    async with new.begin() as connection:
+        await connection.execute(delete(sites).where(sites.c.id == 3))
+    assert await carrier.carry() == 1
+    assert carrier.problem == ""
+
+
+async def test_another_installation_is_refused(new: AsyncEngine, carrier: Carrier) -> None:
+    del carrier
+    await prepare_control(new, PROMOTION)
+    with pytest.raises(CommandError, match="is not empty"):
+        await prepare_control(new, "another")
+
+
+async def test_old_salts_are_destroyed_in_the_file(control: AsyncEngine, carrier: Carrier, tmp_path: Path) -> None:
+    del carrier
+    await destroy_salts(control)
+    async with control.connect() as connection:
+        assert (await connection.execute(select(salts))).all() == []
+    await control.dispose()
+    assert b"s" * 16 not in await asyncio.to_thread((tmp_path / "control.db").read_bytes)
