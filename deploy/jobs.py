@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 from sqlalchemy import bindparam, or_, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ingest.copies import Copies
 from ingest.log import LogUnavailableError
-from ingest.retention import Bound
-from schemas.control.leader import run_as_leader
 from schemas.control.tables import keys
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 
@@ -23,16 +20,15 @@ if TYPE_CHECKING:
 
     from deploy.base import Base
     from deploy.parts import Parts
-    from ingest.following import Following
     from ingest.progress import Progress
 
 MINUTE, HOUR = 60.0, 3600.0
 DISK_SECONDS = 2.0
-COPIES_SECONDS = 20.0
 UNUSED_SINCE = or_(
     keys.c.last_used_at.is_(None), keys.c.last_used_at < bindparam("used")
 )  # other collectors write, too
 USED = update(keys).where(keys.c.id == bindparam("key"), UNUSED_SINCE).values(last_used_at=bindparam("used"))
+Apply: TypeAlias = "Callable[[], Awaitable[object]]"
 log = structlog.get_logger()
 
 
@@ -64,62 +60,16 @@ class BatchCutShortError(Exception):
     """Nothing may be erased now."""
 
 
-async def run_jobs(parts: Parts, stop: asyncio.Event) -> None:
-    """What the role `jobs` does."""
-    if parts.following is None:
-        await run_retention(parts, stop)
-    else:
-        await run_beside_consumers(parts, parts.following, stop)
-
-
-async def run_retention(parts: Parts, stop: asyncio.Event) -> None:
+async def run_retention(apply: Apply, stop: asyncio.Event) -> None:
     """Delete what sites no longer keep, at the start and every hour after; what fails is tried again in a minute."""
     while not stop.is_set():
         try:
-            await apply_retention(parts)
+            await apply()
         except (BatchCutShortError, WarehouseError, LogUnavailableError, SQLAlchemyError) as error:
             log.warning("retention_failed", problem=str(error), hint="it is tried again in a minute")
             await sleep_until(stop, MINUTE)
         else:
             await sleep_until(stop, HOUR)
-
-
-async def apply_retention(parts: Parts) -> None:
-    """Once; on the embedded engine between two batches, else beside consumers that go on."""
-    if parts.following is None:
-        await parts.retention.apply(BetweenBatches(parts.consumer.between_batches, parts.read_progress))
-        return
-
-    async def read_bound() -> Bound:
-        positions = await parts.read_positions()
-        return Bound(parts.number, [positions[partition] for partition in range(len(positions))])
-
-    await parts.retention.apply(nullcontext(), read_bound)
-
-
-async def run_beside_consumers(parts: Parts, following: Following, stop: asyncio.Event) -> None:
-    """The jobs of the scaled form, as long as this process leads: another one takes over when it does not."""
-
-    async def work() -> None:
-        await parts.retention.resume()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run_retention(parts, stop), name="retention")
-            group.create_task(run_copies(parts, following, stop), name="copies")
-
-    await run_as_leader(parts.base.control, "jobs", work, stop)
-
-
-async def run_copies(parts: Parts, following: Following, stop: asyncio.Event) -> None:
-    """Move copies that landed in partitions of different consumers to the duplicates, twice a minute."""
-    copies = Copies(parts.warehouse, parts.base.control, parts.number)
-    while not stop.is_set():
-        try:
-            known = await following.look()
-            moved = await copies.move(known.positions, known.received_up_to)
-            parts.versions.bump(moved.sites)
-        except (WarehouseError, LogUnavailableError, SQLAlchemyError) as error:
-            log.warning("copies_not_moved", problem=str(error)[:200], hint="it is tried again in half a minute")
-        await sleep_until(stop, COPIES_SECONDS)
 
 
 async def watch_disk(parts: Parts, stop: asyncio.Event) -> None:

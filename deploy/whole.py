@@ -11,7 +11,8 @@ from deploy.admin import answering_commands
 from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
-from deploy.jobs import run_jobs, watch_disk, write_key_uses
+from deploy.jobs import watch_disk, write_key_uses
+from deploy.jobs_beside import run_jobs
 from deploy.lean import loading
 from deploy.parts import Parts, open_parts
 from deploy.role import Role
