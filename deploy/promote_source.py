@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -101,8 +101,8 @@ class Source:
             yield hand_over
         finally:
             release.touch()
-            await asyncio.wait([waiting], timeout=HELD_SECONDS)
-            waiting.cancel()
+            with suppress(CommandError, TimeoutError):  # whoever waits for the answer has been told
+                await asyncio.wait_for(waiting, HELD_SECONDS)
             for path in (held, release, order):
                 path.unlink(missing_ok=True)
 
