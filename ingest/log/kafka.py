@@ -80,6 +80,7 @@ class KafkaLog:
         """
         self._refuse(partition)
         position = await self._appender.append(*self._fetcher.place_of(partition), headers, body)
+        self._fetcher.learn_end(partition, position + 1)
         self._watch.see(partition, position + 1)
         return position
 

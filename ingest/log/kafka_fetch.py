@@ -3,6 +3,11 @@
 
 Positions are Kafka's offsets. A fetch sees everything that is acknowledged, transactions or not: whoever else writes
 into the topic cannot hide an event or hold one back.
+
+A broker may answer a fetch though it does not lead (KIP-392), and one that was killed and comes back does so before it
+leads again, with the end that it last wrote down: in 124 of 144 fetches right after a start an end of 0 where there
+were five records, and no error. Only a leader answers a question for the end. So an end that is lower than one that was
+known, or the first one that is heard, is asked for.
 """
 
 from __future__ import annotations
@@ -45,6 +50,11 @@ class Fetcher:
     def __init__(self, wire: Wire, place: KafkaPlace) -> None:
         self._wire = wire
         self._place = place
+        self._ends: dict[int, int] = {}  # as far as was heard
+
+    def learn_end(self, partition: int, end: int) -> None:
+        """Take note that the partition reaches up to there."""
+        self._ends[partition] = max(end, self._ends.get(partition, 0))
 
     def place_of(self, partition: int) -> tuple[str, int]:
         """Topic and number of a partition of the log."""
@@ -117,7 +127,20 @@ class Fetcher:
         if behind == position < end:  # a quota, or a leader that has only just become one
             message = f"the leader gives nothing at position {position} though the end is {end}"
             raise NotReachedError(message)
+        if behind >= end:
+            await self._refuse_unsure(partition, behind, end)
+        self.learn_end(partition, end)
         return Fetched(records, behind, end)
+
+    async def _refuse_unsure(self, partition: int, behind: int, end: int) -> None:
+        """Raise NotReachedError or BrokerRefusedError when this was not the end, or nobody can tell yet."""
+        if end >= self._ends.get(partition, end + 1):
+            return
+        sure = await self._ask_offset(partition, LATEST)
+        if sure > behind:
+            message = f"the broker says that it ends at {end}, but it ends at {sure}"
+            raise NotReachedError(message)
+        self._ends[partition] = sure
 
     async def _offset(self, partition: int, which: int) -> int:
         what = f"the bounds of log partition {partition} cannot be read"

@@ -185,8 +185,10 @@ class Wire:
     async def _connect(self, key: tuple[str, int, str]) -> AIOKafkaConnection:
         async with self._locks.setdefault(key, asyncio.Lock()):
             connection = self._lanes.get(key)
-            if connection is not None and connection.connected():
-                return connection
+            if connection is not None:
+                if connection.connected():
+                    return connection
+                connection.close()  # it has ended, but may not have been let go of
             connection = await self._open(key[0], key[1])
             if self._is_closed:
                 connection.close()

