@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,7 @@ def write_figures(options: argparse.Namespace, figures: run.Figures, problem: st
 def main() -> int:
     """Exit 0 when all acknowledged is there and nothing twice."""
     options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the processes end with the block below
     folder = options.folder or Path(tempfile.mkdtemp(prefix="pulse-faults-"))
     faults = options.faults or (0 if options.minutes or options.short else 100)
     wish = Wish(options.seed, faults, options.minutes * 60, pace=options.pace, rate=options.rate)
