@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Network: TypeAlias = IPv4Network | IPv6Network
 ReadMetrics: TypeAlias = "Callable[[], Awaitable[bytes]]"
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 PING_SECONDS = 5.0
 NOT_READY = 503
 log = structlog.get_logger()
@@ -38,13 +39,14 @@ def make_health_app(
         return web.Response(body=b'{"status":"ok"}', content_type="application/json")
 
     async def answer_readyz(_request: web.Request) -> web.Response:
-        parts = {name: "ok" if await is_well(name, ping) else "failing" for name, ping in pings.items()}
-        well = "failing" not in parts.values()
+        answers = await asyncio.gather(*(is_well(*named) for named in pings.items()))
+        parts = {name: "ok" if is_ok else "failing" for name, is_ok in zip(pings, answers, strict=True)}
+        well = all(answers)
         body = orjson.dumps({"status": "ok" if well else "degraded", "parts": parts})
         return web.Response(status=200 if well else NOT_READY, body=body, content_type="application/json")
 
     async def answer_metrics(request: web.Request) -> web.Response:
-        if "X-Forwarded-For" in request.headers or not is_near(request.remote, metrics_from):
+        if any(name in request.headers for name in FORWARDED) or not is_near(request.remote, metrics_from):
             raise web.HTTPForbidden(text="/metrics is for this machine: PULSE_METRICS_FROM names others")
         body = generate_latest(registry) if read_metrics is None else await read_metrics()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

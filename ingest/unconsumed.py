@@ -57,12 +57,14 @@ class Unconsumed:
     async def _find_first(self, partition: int, position: int, now: int) -> int:
         bounds = await self._log.bounds(partition)
         first = max(position, bounds.begin)
-        return await self._read_first_received(partition, first) if first < bounds.end else now
+        return await self._read_first_received(partition, first, now) if first < bounds.end else now
 
-    async def _read_first_received(self, partition: int, position: int) -> int:
+    async def _read_first_received(self, partition: int, position: int, now: int) -> int:
         here = (partition, position)
         if here not in self._first_received:
             records = await self._log.read(partition, position, 1)
+            if not records:  # a topic may count positions that hold nothing
+                return now
             self._first_received = {
                 place: received for place, received in self._first_received.items() if place[0] != partition
             }
