@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from deploy.base import open_migrated_control, telling_of_log
-from deploy.parts import telling_of_warehouse
-from deploy.private import working_in_private_folder
 from deploy.terminal import AsJson, Speaker, read_settings, run
-from ingest.log.open import prepare_log
-from schemas.warehouse.client import Warehouse
-from schemas.warehouse.migrate import migrate as migrate_warehouse
-
-if TYPE_CHECKING:
-    from deploy.settings import Settings
 
 app = typer.Typer()
 
@@ -31,21 +20,7 @@ def migrate(*, as_json: AsJson = False) -> None:
         message = "an embedded installation makes itself ready when it starts: run `pulse serve`"
         Speaker(as_json).show({"done": []}, message)
         return
+    from deploy.migrating import make_ready  # noqa: PLC0415 - loads the warehouse, which no other command needs
+
     done = run(make_ready(settings))
     Speaker(as_json).show({"done": done}, "\n".join(done))
-
-
-async def make_ready(settings: Settings) -> list[str]:
-    """Do it and say what was done; raise SettingError for a setting that names what cannot be used."""
-    with working_in_private_folder(settings.data):
-        with telling_of_log(settings):
-            done = [f"log: {line}" for line in await prepare_log(settings.log)]
-        async with open_migrated_control(settings):
-            done.append("control plane: up to date")
-        with telling_of_warehouse(settings):
-            warehouse = Warehouse(settings.warehouse, 1)
-            try:
-                applied = await migrate_warehouse(warehouse)
-            finally:
-                await warehouse.close()
-    return [*done, f"warehouse: {', '.join(applied) or 'up to date'}"]
