@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from deploy.backup import back_up
+from deploy.lean import keep_unused_out
 from deploy.terminal import AsJson, Speaker, errors, read_settings, run
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy the embedded installation while it runs: warehouse, control plane, the log's rest. No salts."""
+    from deploy.backup import back_up  # noqa: PLC0415 - loads what other commands do not need
+
     with showing("backup", as_json=as_json) as tell:
         about = run(back_up(read_settings(), target.absolute(), tell, with_log=log))
     held = (
@@ -69,6 +71,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Make an empty data folder what the backup holds, and verify it by the ledger. Exit code 1 on any difference."""
+    keep_unused_out()
     from deploy.backup_restore import days_with_new_salts, restore  # noqa: PLC0415 - loads the engine
 
     with showing("restore", as_json=as_json) as tell:
@@ -115,17 +118,19 @@ def promote(  # noqa: PLR0913 - each is an option of the command
     log: Annotated[str, typer.Option(metavar="URL", help="kafka://…; left out the log stays where it is")] = "",
     limits: Annotated[str, typer.Option(metavar="URL", help="redis://…; only told in the new settings")] = "",
     mend: Annotated[bool, typer.Option("--mend", help="Copy sites and months anew that differ")] = False,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds without the old server that mean it was stopped")] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Move this embedded installation to servers while it keeps collecting; prove by the ledger that all arrived.
 
     Run it beside the server, with the server's settings. Interrupted, run it again. Exit code 1 on any difference.
     """
+    keep_unused_out()
     from deploy.promote import Goal, promote  # noqa: PLC0415 - loads the engine
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, disable=as_json or not errors.is_terminal, transient=True) as progress:
-        result = run(promote(read_settings(), Goal(warehouse, control, log, limits, mend), Showing(progress)))
+        result = run(promote(read_settings(), Goal(warehouse, control, log, limits, mend, grace), Showing(progress)))
     lines = "\n".join(f"{name}={value}" for name, value in cast("dict[str, str]", result["settings"]).items())
     text = (
         f"Done: both sides are the same. The settings from now on (write the passwords for ***):\n{lines}\n"

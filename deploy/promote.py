@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from deploy.asking import is_served
 from deploy.backup import find_places
 from deploy.clock import read_clock
 from deploy.copying_alone import working_alone
@@ -67,13 +68,17 @@ HANDLES = 4
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where to: URLs. An empty `log` leaves the log where it is; `mend` copies anew what differs."""
+    """Where to: URLs. An empty `log` leaves the log where it is; `mend` copies anew what differs.
+
+    `grace` is for how many seconds the old server must have been away to count as stopped for good.
+    """
 
     warehouse: str
     control: str
     log: str
     limits: str
     mend: bool
+    grace: float
 
     @property
     def places(self) -> Places:
@@ -110,9 +115,11 @@ async def promote(settings: Settings, goal: Goal, show: Show) -> dict[str, objec
         async with AsyncExitStack() as stack:
             sides = await open_sides(stack, settings, goal, show)
             await prepare_control(sides.new, work.id)
+            grace = goal.grace
             if note is None:
+                grace = grace if await is_served(settings.data) else 0.0  # then nobody has served all the time
                 note = await move(sides, work)
-            figures = await finish(sides, note)
+            figures = await finish(sides, note, grace)
         return to_result(cast("Note", read_note(settings.data)), goal, figures)
 
 
@@ -179,7 +186,7 @@ async def move(sides: Sides, work: Work) -> Note:
     return note
 
 
-async def finish(sides: Sides, note: Note) -> dict[str, object]:
+async def finish(sides: Sides, note: Note, grace: float) -> dict[str, object]:
     """Follow to the end and prove; raise CommandError where something differs. Afterwards the note says done."""
     data = sides.settings.data
     found = read_json(work_folder(data) / PROOF)
@@ -188,7 +195,7 @@ async def finish(sides: Sides, note: Note) -> dict[str, object]:
         raise CommandError(message)
     proof = Proof.from_json(found)
     carrier = sides.carrier
-    follower = Follower(sides.settings, sides.warehouse, sides.new, carrier)
+    follower = Follower(sides, carrier, grace)
     problems: list[str] = []
     if sides.goal.log:
         await take_number(sides)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from deploy.asking import is_served
 from deploy.clock import read_clock
 from deploy.copying_ledger import Extent, find_open, read_cells
 from deploy.copying_proof import find_erased_later
@@ -33,15 +34,15 @@ from schemas.versions import SiteVersions
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from deploy.promote import Sides
     from deploy.promote_control import Carrier
     from deploy.promote_copy import Show
     from deploy.promote_note import Note
     from deploy.settings import Settings
     from ingest.log import EventLog
-    from schemas.warehouse.client import Warehouse
 
 CARRY_SECONDS, LOOK_SECONDS = 1.0, 0.05
-QUIET_SECONDS = 3.0  # without an append, after the server has stopped, before the log is sealed
+QUIET_SECONDS = 3.0  # without an append before the log is sealed
 # Dead lines may still come, of what is consumed last.
 SEAL = f"""
 CREATE TRIGGER IF NOT EXISTS the_log_was_promoted BEFORE INSERT ON records WHEN NEW.id >> {POSITION_BITS} != {DEAD}
@@ -56,13 +57,14 @@ GROUP BY _partition
 
 
 class Follower:
-    """Follows the old log and the old control plane. `new` is the new control plane."""
+    """Follows the old log and the old control plane, until the old server has been away for `grace` seconds."""
 
-    def __init__(self, settings: Settings, warehouse: Warehouse, new: AsyncEngine, carrier: Carrier) -> None:
-        self._settings = settings
-        self._warehouse = warehouse
-        self._new = new
+    def __init__(self, sides: Sides, carrier: Carrier, grace: float) -> None:
+        self._settings = sides.settings
+        self._warehouse = sides.warehouse
+        self._new = sides.new
         self._carrier = carrier
+        self._grace = grace
 
     async def follow(self, note: Note, old: AsyncEngine, show: Show) -> list[int]:
         """Consume and carry until the old server has stopped and its log is empty; give where the log ends.
@@ -116,22 +118,32 @@ class Follower:
             pass
 
     async def _wait_for_old_server(self, stack: AsyncExitStack, log: EventLog | None, show: Show) -> None:
-        """Return when nobody serves the folder any more, and nobody else can, and nothing is appended."""
-        quiet_since, ends, told = 0.0, [0], False
-        served = True
-        while served or asyncio.get_running_loop().time() - quiet_since < QUIET_SECONDS:
+        """Return when the old server has been away for `grace` seconds, nothing is appended, and none can come back.
+
+        One that crashed is started again by whoever looks after it, and goes on collecting.
+        """
+        clock = asyncio.get_running_loop().time
+        told, ends = False, [0]
+        away = quiet = clock()
+        while min(clock() - away - self._grace, clock() - quiet - QUIET_SECONDS) < 0 or not self._enter(stack):
             await self._carry(show)
-            if served:
-                served = not enter_if_free(stack, self._settings)
-            if served and not told:
-                show.say("handed over: switch to the new settings now, then stop the old server; this waits for that")
-                told = True
+            if await is_served(self._settings.data):
+                away = clock()
+                if not told:
+                    show.say("handed over: switch to the new settings, then stop the old server; this waits for that")
+                    told = True
             now = [] if log is None else [(await log.bounds(partition)).end for partition in range(log.partitions)]
-            if now != ends or served:
-                quiet_since, ends = asyncio.get_running_loop().time(), now
-            if log is None and not served:
-                return
-            await asyncio.sleep(CARRY_SECONDS if served else 0.1)
+            if now != ends:
+                quiet, ends = clock(), now
+            await asyncio.sleep(CARRY_SECONDS / 2)
+
+    def _enter(self, stack: AsyncExitStack) -> bool:
+        """Hold the folder from now on, if nobody does."""
+        try:
+            stack.enter_context(holding(self._settings.data))
+        except FolderInUseError:
+            return False
+        return True
 
     async def _carry(self, show: Show) -> None:
         """Carry; a change that cannot be carried is told once."""
@@ -155,15 +167,6 @@ class Follower:
             ConsumerMetrics(registry),
             f"promotion-{note.id}",
         )
-
-
-def enter_if_free(stack: AsyncExitStack, settings: Settings) -> bool:
-    """Hold the folder from now on, if nobody does."""
-    try:
-        stack.enter_context(holding(settings.data))
-    except FolderInUseError:
-        return False
-    return True
 
 
 def seal(settings: Settings) -> None:

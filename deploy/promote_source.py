@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from deploy.admin import COMMANDS
-from deploy.asking import DONE, SOCKET, Arguments, Result, short_path
+from deploy.asking import DONE, Arguments, Result, is_served, short_path
 from deploy.clock import read_clock
 from deploy.copying import KEPT_IDS, Chunk, Measure, Piece, Span
 from deploy.copying_proof import Proof
@@ -129,7 +129,7 @@ def read_exported(found: Result) -> tuple[pa.Table, Measure]:
 @asynccontextmanager
 async def open_source(settings: Settings) -> AsyncIterator[Source]:
     """The server that runs, else the parts opened here (nothing consumes then)."""
-    if await is_served(settings):
+    if await is_served(settings.data):
 
         async def ask(command: str, arguments: Arguments) -> Result:
             try:
@@ -157,14 +157,3 @@ async def ask_patiently(data: Path, command: str, arguments: Arguments) -> Resul
     if response.status != DONE:
         raise CommandError(str(answer["error"]))
     return answer
-
-
-async def is_served(settings: Settings) -> bool:
-    """Whether a server answers on the socket of the data folder."""
-    if not (settings.data / SOCKET).exists():
-        return False
-    try:
-        await ask_patiently(settings.data, "promote-look", {})
-    except aiohttp.ClientConnectorError:
-        return False
-    return True

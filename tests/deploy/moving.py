@@ -66,7 +66,7 @@ class Traffic:
 
     def _send(self) -> None:
         number = 0
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(0.03):
             number += 1
             event_id = str(uuid.uuid4())
             event = make_event(self._site_key, f"/{number % 5}", ip=f"192.0.2.{number % 50}", event_id=event_id)
@@ -110,7 +110,7 @@ def send_old(product: Product, key: str, site_key: str, events: int) -> None:
                 site_key,
                 f"/page-{number % 17}",
                 ip=f"192.0.2.{number % 200}",
-                timestamp=f"2026-{5 + number % 6:02}-{1 + number % 27:02}T{number % 24:02}:00:00Z",
+                timestamp=f"2026-{9 + number % 2:02}-{1 + number % 27:02}T{number % 24:02}:00:00Z",
                 event_id=str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))),
             )
             for number in range(start, min(start + 500, events))
