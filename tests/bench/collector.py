@@ -78,7 +78,7 @@ async def say_202(request: web.BaseRequest) -> web.Response:
     return web.Response(status=202)
 
 
-async def serve(kind: str, folder: Path, port: int) -> None:
+async def serve(kind: str, folder: Path, port: int, log_url: str) -> None:
     """Run one server until it is told to stop; both take connections our way: with uvloop's some wait for seconds."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -86,7 +86,7 @@ async def serve(kind: str, folder: Path, port: int) -> None:
         if kind == "bare":
             server = web.Server(say_202, access_log=None)
         else:
-            server = front_alone(await open_collector(folder, stack))
+            server = front_alone(await open_collector(folder, log_url, stack))
         stack.push_async_callback(server.shutdown)
         for door in open_doors(f"127.0.0.1:{port}", server):
             stack.push_async_callback(door.close)
@@ -94,19 +94,24 @@ async def serve(kind: str, folder: Path, port: int) -> None:
         await stop.wait()
 
 
-async def open_collector(folder: Path, stack: contextlib.AsyncExitStack) -> Collector:
-    """The real one: control plane, site view, SQLite log."""
+async def open_collector(folder: Path, log_url: str, stack: contextlib.AsyncExitStack) -> Collector:
+    """The real one: control plane, site view, log."""
     control = open_control(f"sqlite:///{folder}/control.db")
     stack.push_async_callback(control.dispose)
     sites = Sites(control)
     await sites.start()
     stack.push_async_callback(sites.stop)
-    log = await open_log(f"sqlite:///{folder}/log.db", Keeping(), read_clock)
+    log = await open_log(log_url or to_log_url(folder), Keeping(), read_clock)
     stack.push_async_callback(log.close)
     settings = CollectorSettings(per_address=0)
     collector = Collector(log, sites, settings, read_clock, CollectorMetrics(CollectorRegistry()))
     stack.push_async_callback(collector.stop)
     return collector
+
+
+def to_log_url(folder: Path) -> str:
+    """The embedded log of a folder."""
+    return f"sqlite:///{folder}/log.db"
 
 
 async def make_control(folder: Path) -> None:
@@ -126,10 +131,11 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    log_url: str = ""
 
     def __enter__(self) -> Self:
         arguments = [sys.executable, "-m", "tests.bench.collector", "--serve", self.kind, "--port", str(self.port)]
-        self.process = subprocess.Popen([*arguments, "--folder", str(self.folder)])  # noqa: S603 - our own program
+        self.process = subprocess.Popen([*arguments, "--folder", str(self.folder), "--log", self.log_url])  # noqa: S603 - our own program
         asyncio.run(wait_until_open(self.port))
         return self
 
@@ -207,9 +213,9 @@ def measure(servers: Sequence[Server], script: Path, connections: int, options: 
     return results
 
 
-async def count_lines(folder: Path) -> int:
+async def count_lines(log_url: str) -> int:
     """Lines in the log; its headers must say the same."""
-    log = await open_log(f"sqlite:///{folder}/log.db", Keeping(), read_clock)
+    log = await open_log(log_url, Keeping(), read_clock)
     lines = received = 0
     for partition in range(log.partitions):
         position, end = 0, (await log.bounds(partition)).end
@@ -257,7 +263,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"at half of the rate of 64 connections ({half:,} events/s): p99 {late:.1f} ms")
         print(f"memory of the collector at the highest: {ours.read_memory()} MB")
     acknowledged = sum(single.requests for single in singles) + batches.requests * BATCH + sent
-    lines = asyncio.run(count_lines(folder))
+    lines = asyncio.run(count_lines(to_log_url(folder)))
     print(f"acknowledged {acknowledged:,}, in the log {lines:,}")
     shutil.rmtree(folder)
     if lines < acknowledged:
@@ -272,9 +278,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=18731)
     parser.add_argument("--serve", choices=("bare", "collector"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--log", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        uvloop.run(serve(options.serve, options.folder, options.port))
+        uvloop.run(serve(options.serve, options.folder, options.port, options.log))
     else:
         run(options)
 

@@ -30,6 +30,8 @@ from tests.ingest.consumer.rivers import NOW, River, make_enricher, make_sites
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ingest.log import EventLog
+
 SITES = 20
 VISITORS = 50_000
 PAGES = 3000
@@ -49,12 +51,12 @@ TABLE = "CREATE TABLE raw ({}) ENGINE = MergeTree ORDER BY (site_id, ts) SETTING
 KINDS = {"string": "String", "int64": "Int64", "bool": "Bool"}
 
 
-def make_lines(count: int) -> Iterator[bytes]:
-    """Lines of visitors who look at some pages of one site over a day."""
+def make_lines(count: int, now: int = NOW, sites: int = SITES) -> Iterator[bytes]:
+    """Lines of visitors who look at some pages of one site over the hours before `now`."""
     dice = random.Random(7)  # noqa: S311 (test data)
     agents = [text.format(version) for text in BROWSERS for version in range(120, 145)]
     visitors = [
-        (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", dice.choice(agents), dice.randrange(SITES) + 1)
+        (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", dice.choice(agents), dice.randrange(sites) + 1)
         for number in range(VISITORS)
     ]
     for number in range(count):
@@ -64,8 +66,8 @@ def make_lines(count: int) -> Iterator[bytes]:
             "event_id": str(uuid.UUID(int=dice.getrandbits(128))),
             "url": f"https://www.example{site}.org/blog/post-{int(dice.paretovariate(0.6)) % PAGES}",
             "title": "A page about something",
-            "ts": NOW - dice.randrange(20_000_000),
-            "received": NOW,
+            "ts": now - dice.randrange(20_000_000),
+            "received": now,
             "address": address,
             "user_agent": agent,
             "language": "en-GB",
@@ -79,7 +81,7 @@ def make_lines(count: int) -> Iterator[bytes]:
         yield orjson.dumps(line) + b"\n"
 
 
-async def fill(river: River, lines: list[bytes]) -> None:
+async def fill(log: EventLog, lines: list[bytes], now: int = NOW) -> None:
     """Append them in blocks over all partitions."""
     appends = []
     for start in range(0, len(lines), LINES_A_BLOCK):
@@ -88,9 +90,9 @@ async def fill(river: River, lines: list[bytes]) -> None:
         for line in block:
             site = orjson.loads(line)["site_id"]
             counts[site] = counts.get(site, 0) + 1
-        rows = tuple(ReceiptCount(SiteId(site), NOW // 3_600_000 * 3600, "", n) for site, n in counts.items())
-        headers = BlockHeaders(len(block), NOW, NOW, rows)
-        appends.append(river.log.append(start // LINES_A_BLOCK % PARTITIONS, headers, b"".join(block)))
+        rows = tuple(ReceiptCount(SiteId(site), now // 3_600_000 * 3600, "", n) for site, n in counts.items())
+        headers = BlockHeaders(len(block), now, now, rows)
+        appends.append(log.append(start // LINES_A_BLOCK % PARTITIONS, headers, b"".join(block)))
     await asyncio.gather(*appends)
 
 
@@ -136,9 +138,9 @@ async def run(events: int) -> dict[str, float]:
         number = await number_of_log(control, log.identity, lambda: NOW)
         river = River(log, control, warehouse, folder, number, make_enricher())
         lines = list(make_lines(events))
-        await fill(river, lines[:WARMING])  # what is loaded once is not what is measured
+        await fill(log, lines[:WARMING])  # what is loaded once is not what is measured
         await consume(river, WARMING)
-        await fill(river, lines[WARMING:])
+        await fill(log, lines[WARMING:])
         cpu = [time.process_time()]
         seconds = await consume(river, events)
         cpu.append(time.process_time())
