@@ -162,7 +162,7 @@ async def hold(parts: Parts, arguments: Arguments) -> Result:
 
 def end_consumer() -> bool:
     """End the consumer of this process and what erases beside it, the others go on; False where none has begun."""
-    found = [task for task in asyncio.all_tasks() if task.get_name() in {"consumer", "retention"}]
+    found = [task for task in asyncio.all_tasks() if task.get_name() in {"consumer", "jobs"}]
     for task in found:
         task.cancel()
     return bool(found)
