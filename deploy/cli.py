@@ -13,7 +13,7 @@ def main() -> None:
         from deploy.commands import make_app  # noqa: PLC0415 - what takes long to load is loaded here
         from deploy.observe import configure_logs  # noqa: PLC0415 - as above
 
-        app = make_app(only_serve=sys.argv[1:2] == ["serve"])
+        app = make_app(sys.argv[1] if len(sys.argv) > 1 else "")
     configure_logs("warning")
     try:
         app()

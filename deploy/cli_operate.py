@@ -8,17 +8,10 @@ from typing import Annotated, cast
 import typer
 
 from deploy.asking import run_admin
-from deploy.clock import read_clock
-from deploy.control import control_of
-from deploy.lock import holding
 from deploy.terminal import AsJson, Speaker, output, print_json, read_settings, run
-from ingest.log.open import open_log
-from ingest.log.sqlite_room import Keeping
-from ingest.logs import adopt_log
 
 app = typer.Typer()
 dead_letters = typer.Typer(no_args_is_help=True, help="Lines that could not be read: nothing is lost in silence")
-logs = typer.Typer(no_args_is_help=True, help="The event log")
 
 Rows = list[dict[str, object]]
 Id = Annotated[str, typer.Argument(metavar="ID", help="partition:offset:place, see `pulse dead-letters list`")]
@@ -74,26 +67,3 @@ def retry_dead_letters(
     """Append lines to the log again, with the receipt time and id that they had."""
     result = run(run_admin(read_settings(), "dead-letters-retry", {"id": letter}))
     Speaker(as_json).show(result, f"{result['retried']} appended to the log again")
-
-
-@logs.command("adopt")
-def adopt(*, as_json: AsJson = False) -> None:
-    """Take the log in the data folder as a new one, after it was restored or cut. Needs the server stopped."""
-    settings = read_settings()
-
-    async def work() -> dict[str, object]:
-        async with control_of(settings) as control:
-            with holding(settings.data):
-                log = await open_log(settings.log, Keeping(settings.log_budget), read_clock)
-                try:
-                    return {"log": await adopt_log(control.engine, log.identity, read_clock)}
-                finally:
-                    await log.close()
-
-    result = run(work())
-    Speaker(as_json).show(result, f"the log is number {result['log']} from now on")
-
-
-@logs.callback()
-def group() -> None:
-    """The event log."""

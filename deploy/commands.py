@@ -1,35 +1,48 @@
-"""Which commands `pulse` has."""
+"""Which commands `pulse` has, and where each one is. Only what is called is loaded: each loads what it needs."""
 
 from __future__ import annotations
 
-import typer
+from dataclasses import dataclass
+from importlib import import_module
 
-from deploy import cli_serve
+import typer
 
 HELP = "Pulse: web analytics that are right, provable and fast. Settings are PULSE_… variables, see the README."
 
 
-def make_app(*, only_serve: bool) -> typer.Typer:
-    """All commands, or `serve` alone: the others load what a serving process may not need."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
-    app.add_typer(cli_serve.app)
-    if only_serve:
-        app.callback()(describe)
-        return app
-    from deploy import cli_geo, cli_import, cli_keys, cli_ledger, cli_migrate, cli_move, cli_operate, cli_sites  # noqa: PLC0415 - see above
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands of one module: those of its `app` by their own names, or all of them below `name`."""
 
-    app.add_typer(cli_sites.app, name="site")
-    app.add_typer(cli_keys.app, name="key")
-    app.add_typer(cli_import.app, name="import")
-    app.add_typer(cli_geo.app, name="geo")
-    app.add_typer(cli_operate.app)
-    app.add_typer(cli_ledger.app, name="ledger")
-    app.add_typer(cli_move.app)
-    app.add_typer(cli_migrate.app)
-    app.add_typer(cli_operate.dead_letters, name="dead-letters")
-    app.add_typer(cli_operate.logs, name="log")
+    module: str
+    commands: tuple[str, ...]
+    app: str = "app"
+    name: str | None = None
+
+
+GROUPS = (
+    Group("deploy.cli_serve", ("serve",)),
+    Group("deploy.cli_sites", ("site",), name="site"),
+    Group("deploy.cli_keys", ("key",), name="key"),
+    Group("deploy.cli_import", ("import",), name="import"),
+    Group("deploy.cli_geo", ("geo",), name="geo"),
+    Group("deploy.cli_operate", ("doctor", "openapi")),
+    Group("deploy.cli_ledger", ("ledger",), name="ledger"),
+    Group("deploy.cli_move", ("backup", "restore", "promote")),
+    Group("deploy.cli_migrate", ("migrate",)),
+    Group("deploy.cli_operate", ("dead-letters",), "dead_letters", "dead-letters"),
+    Group("deploy.cli_log", ("log",), "logs", "log"),
+)
+
+
+def make_app(wanted: str) -> typer.Typer:
+    """What holds the wanted command, or all where that is none (help, a mistake)."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+    for group in [group for group in GROUPS if wanted in group.commands] or GROUPS:
+        app.add_typer(getattr(import_module(group.module), group.app), name=group.name)
+    app.callback()(describe)
     return app
 
 
 def describe() -> None:
-    """Keep `serve` a command with a name, also where it is the only one."""
+    """Keep a command one with a name, also where it is the only one."""

@@ -25,7 +25,7 @@ PATHS = frozenset(found.canonical for found in make_health_app({}, CollectorRegi
 
 def find_commands() -> frozenset[str]:
     """Every command of `pulse`."""
-    group = typer.main.get_command(make_app(only_serve=False))
+    group = typer.main.get_command(make_app(""))
     assert isinstance(group, TyperGroup)
     return frozenset(group.commands)
 
