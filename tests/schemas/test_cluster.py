@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLUSTER = Cluster("c", "web")
 MIGRATIONS = [RECORD, *(statement for _, text in read_migrations() for statement in split_statements(text))]
 COMMANDS = [
-    *(retention.MARKS, retention.COUNTS, retention.DELETE, retention.DROP, retention.MOVE, retention.FORGET),
+    *(retention.MARKS, retention.DELETE, retention.DROP, retention.MOVE, retention.FORGET),
     *("OPTIMIZE TABLE events FINAL", "TRUNCATE TABLE events", "DROP TABLE events SYNC", "DROP DATABASE web SYNC"),
 ]
 REWRITTEN = [
