@@ -3,6 +3,11 @@
 -- Rows in `moving` are on their way from `events` to `duplicates` (ingest/copies.py) and count as duplicates already,
 -- wherever they are found. Mostly there are none, and then nothing of that costs anything.
 -- `positions` holds the next record to read of each partition of `log`; other logs are wholly consumed.
+WITH
+(
+    SELECT CAST((groupArray(site_id * 1000000 + month), groupArray(positions)), 'Map(UInt64, Array(UInt64))')
+    FROM (SELECT DISTINCT site_id, month, positions FROM erasing WHERE _log = {log:UInt16} AND notEmpty(positions))
+) AS bounds
 SELECT site_id, toUInt32(hour) AS hour, kind, reason, sum(records) AS records
 FROM
 (
@@ -17,7 +22,10 @@ FROM
     FROM events
     WHERE site_id IN {sites:Array(UInt32)} AND received >= {start:DateTime('UTC')} AND received < {end:DateTime('UTC')}
         AND (_log != {log:UInt16} OR _offset < {positions:Array(UInt64)}[_partition + 1])
-        AND (site_id, toYYYYMM(local_date)) NOT IN (SELECT site_id, month FROM erasing)
+        -- An erasure under way takes rows below its positions; what lands above them meanwhile is stored.
+        AND ((site_id, toYYYYMM(local_date)) NOT IN (SELECT site_id, month FROM erasing)
+            OR (_log = {log:UInt16} AND mapContains(bounds, site_id * 1000000 + toYYYYMM(local_date))
+                AND _offset >= bounds[site_id * 1000000 + toYYYYMM(local_date)][_partition + 1]))
         AND (_log, _partition, _offset, _place) NOT IN (SELECT _log, _partition, _offset, _place FROM moving)
     GROUP BY ALL
 

@@ -181,6 +181,21 @@ async def test_an_erasure_counts_once_at_each_of_its_steps(warehouse: Warehouse)
         assert figures(ledger.rows[0]) == {"received": 3, "erased": 3}
 
 
+async def test_what_lands_above_an_erasure_under_way_is_stored(warehouse: Warehouse) -> None:
+    await consume(warehouse, 5, {"": 2})
+    await store(warehouse, 5, "", "")
+    await warehouse.command(
+        "INSERT INTO erasing (erasure, site_id, month, hour, records, bots, _log, positions)"
+        " SELECT 1, 1, 202611, {hour:UInt32}, 2, 0, {log:UInt16}, [0, 6]",
+        {"hour": EPOCH_HOUR, "log": LOG},
+    )
+    await consume(warehouse, 6, {"": 1})
+    await store(warehouse, 6, "")
+    ledger = await read(warehouse, nothing_waits())
+    assert ledger.closed
+    assert figures(ledger.rows[0]) == {"received": 3, "stored": 1, "erased": 2}
+
+
 async def test_a_lost_record_is_told(warehouse: Warehouse) -> None:
     await consume(warehouse, 5, {"": 2})
     await store(warehouse, 5, "")
