@@ -114,13 +114,11 @@ def add_json(hashing: Hashing, name: str, value: object) -> None:
 def find_places(settings: Settings) -> Places:
     """Where the embedded parts are; raise CommandError for parts that are servers, which have backups of their own."""
     engine = open_control(settings.control)
-    if settings.warehouse.startswith("chdb:///") and engine.dialect.name == "sqlite":
-        try:
-            return to_folder(settings.warehouse), Path(str(engine.url.database)).absolute(), parse_url(settings.log)[0]
-        except ValueError:
-            pass
-    message = "pulse backup is for the embedded form: back servers up by their own means (the README says how)"
-    raise CommandError(message)
+    schemes = (settings.warehouse.partition("://")[0], engine.dialect.name, settings.log.partition("://")[0])
+    if schemes != ("chdb", "sqlite", "sqlite"):
+        message = "pulse backup is for the embedded form: back servers up by their own means (the README says how)"
+        raise CommandError(message)
+    return to_folder(settings.warehouse), Path(str(engine.url.database)).absolute(), parse_url(settings.log)[0]
 
 
 def refuse_target(target: Path, data: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -23,7 +24,7 @@ class ServerDidNotStartError(Exception):
     """The message names the log to read."""
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """A server in a folder. Port and process id are kept in files there: another process may stop or kill it.
 
     A subclass says how it is prepared, how it is run and when it is ready.
@@ -102,17 +103,17 @@ class ServerProcess:
     def prepare(self) -> None:
         """Make what must be there before the first start."""
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """The command line."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """What the process sees."""
         return os.environ
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether it answers."""
-        raise NotImplementedError
 
     @property
     def exit_code(self) -> int | None:
