@@ -100,7 +100,7 @@ class ServerProcess(ABC):
     def __exit__(self, *_error: object) -> None:
         self.stop()
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (most servers have nothing to prepare)
         """Make what must be there before the first start."""
 
     @abstractmethod
