@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
+
+from tests.servers.process import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,10 +152,3 @@ class Product:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
         own = {"LISTEN": f"127.0.0.1:{self.port}", "DATA": str(self.folder / "data"), **self.settings}
         return kept | {f"PULSE_{name}": value for name, value in own.items()}
-
-
-def find_free_port() -> int:
-    """A port of loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -28,7 +28,7 @@ from tests.cluster.asking import ask, read_ledger
 from tests.cluster.clients import Book, Client, Target
 from tests.cluster.cluster import Cluster, Plan
 from tests.cluster.load import compare, wait_until_landed
-from tests.door.process import Door
+from tests.door.process import Door, TiedDoor
 from tests.ingest.consumer.rivers import NOW, River, make_enricher, make_sites
 from tests.servers.kafka import KafkaServer
 
@@ -255,7 +255,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as name:
         folder = Path(name)
         if {"collector", "consumer"} & set(parts):
-            with KafkaServer(folder / "kafka") as kafka, Door(folder / "door") as door:
+            with KafkaServer(folder / "kafka") as kafka, TiedDoor(folder / "door") as door:
                 if "collector" in parts:
                     bench_collector(folder, kafka, options)
                 if "consumer" in parts:

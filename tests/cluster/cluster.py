@@ -17,8 +17,10 @@ from urllib.parse import parse_qsl
 from query_api.control.first_start import ensure_first_start
 from query_api.control.keys import KeyDraft, create_key
 from schemas.control.connect import open_control
-from tests.cluster.processes import BalancerProcess, DoorProcess, KafkaProcess, PulseProcess, to_environment
+from tests.cluster.processes import BalancerProcess, PulseProcess, to_environment
+from tests.door.process import Door
 from tests.product import PULSE
+from tests.servers.kafka import KafkaServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import ValkeyServer
 
@@ -73,10 +75,10 @@ class Cluster:
         self.folder = folder.absolute()
         self.plan = plan
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.kafka = KafkaProcess(self.folder / "kafka")
+        self.kafka = KafkaServer(self.folder / "kafka")
         self.postgres = PostgresServer(self.folder / "postgres")
         self.valkey = ValkeyServer(self.folder / "valkey")
-        self.door = DoorProcess(self.folder / "door", is_fenced=plan.is_fenced)
+        self.door = Door(self.folder / "door", is_fenced=plan.is_fenced)
         self.servers: dict[str, ServerProcess] = {
             server.name: server for server in (self.kafka, self.postgres, self.valkey)
         }
@@ -103,7 +105,7 @@ class Cluster:
     @property
     def settings(self) -> Mapping[str, str]:
         """What every process of the product is told, without PULSE_."""
-        warehouse = self.plan.clickhouse or f"{self.door.controls.url}/pulse"
+        warehouse = self.plan.clickhouse or f"{self.door.url}/pulse"
         return {
             **SETTINGS,
             "DATA": str(self.folder / "data"),

@@ -9,9 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.door.process import Door
 from tests.product import PULSE
-from tests.servers.kafka import KafkaServer
 from tests.servers.process import ServerProcess, can_connect
 
 if TYPE_CHECKING:
@@ -19,58 +17,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 ANSWER_SECONDS = 10.0
-
-
-class KafkaProcess(ServerProcess):
-    """The broker of tests/servers/kafka.py, which another process may stop or kill."""
-
-    name = "kafka"
-    patience = 90.0
-
-    def __init__(self, folder: Path) -> None:
-        self._server = KafkaServer(folder.absolute())
-        super().__init__(folder, self._server.ports.plain)
-
-    @property
-    def address(self) -> str:
-        """host:port."""
-        return self._server.address
-
-    def prepare(self) -> None:
-        """Format the folder the first time."""
-        self._server.prepare()
-
-    def command(self) -> Sequence[str]:
-        """The JVM."""
-        return [str(part) for part in self._server.command()]
-
-    def is_ready(self) -> bool:
-        """Whether it listens: that is the last thing that it begins."""
-        return can_connect(self.port)
-
-
-class DoorProcess(ServerProcess):
-    """The door as ClickHouse, not tied to whoever starts it. With `is_fenced` False it overlooks every fence."""
-
-    name = "door"
-
-    def __init__(self, folder: Path, *, is_fenced: bool = True) -> None:
-        super().__init__(folder)
-        self.controls = Door(self.folder / "engine", self.port)
-        self._is_fenced = is_fenced
-
-    def command(self) -> Sequence[str]:
-        """Its options."""
-        options = ["--folder", str(self.controls.folder), "--port", str(self.port)]
-        return [sys.executable, "-m", "tests.door", *options, *([] if self._is_fenced else ["--unfenced"])]
-
-    def environment(self) -> Mapping[str, str]:
-        """It is a module of this repository, wherever it is started."""
-        return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def is_ready(self) -> bool:
-        """Whether it answers."""
-        return self.controls.answers()
 
 
 class PulseProcess(ServerProcess):

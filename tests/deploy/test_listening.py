@@ -13,7 +13,7 @@ import uvloop
 from deploy import listening
 from deploy.listening import Door, bind_for_each, close_all, open_doors
 from deploy.terminal import CommandError
-from tests.product import find_free_port
+from tests.servers.process import find_free_port
 
 MANY = 200
 ROUNDS = 10

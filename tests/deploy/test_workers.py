@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.sending import add_up, wait_for
-from tests.product import Product, find_free_port
+from tests.product import Product
+from tests.servers.process import find_free_port
 
 WORKERS = 2
 SENDERS = 16

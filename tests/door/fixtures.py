@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.door.process import Door
+from tests.door.process import TiedDoor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,14 +15,14 @@ PASSWORD = "a s:cr/t@%"  # noqa: S105 - of a door that lives for one run; whatev
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiedDoor]:
     """A running door. Whoever kills or pauses it starts it again; faults are cleared by those who set them."""
-    with Door(tmp_path_factory.mktemp("door"), password=PASSWORD) as door:
+    with TiedDoor(tmp_path_factory.mktemp("door"), password=PASSWORD) as door:
         yield door
 
 
 @pytest.fixture(scope="session")
-def cluster_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def cluster_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiedDoor]:
     """A running door that plays the cluster `pulse`."""
-    with Door(tmp_path_factory.mktemp("cluster"), password=PASSWORD, cluster="pulse") as door:
+    with TiedDoor(tmp_path_factory.mktemp("cluster"), password=PASSWORD, cluster="pulse") as door:
         yield door

@@ -45,7 +45,7 @@ from schemas.versions import SiteVersions
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
 from tests.exactly.lines import write_places
-from tests.product import find_free_port
+from tests.servers.process import find_free_port
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -22,7 +22,7 @@ from schemas.warehouse.errors import (
 from schemas.warehouse.fence import Fence
 from tests.conftest import open_empty
 from tests.door.faults import Kind
-from tests.door.process import Door
+from tests.door.process import Door, TiedDoor
 from tests.schemas.events import make_events
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def own_door(tmp_path: Path) -> Iterator[Door]:
     """A door that a test may kill."""
-    with Door(tmp_path / "own") as door:
+    with TiedDoor(tmp_path / "own") as door:
         yield door
 
 
@@ -294,7 +294,8 @@ async def test_a_server_that_is_killed_during_an_insert_has_all_of_it_or_nothing
             await warehouse.command("TRUNCATE TABLE events")
             insert = asyncio.create_task(warehouse.insert("events", rows))
             await asyncio.sleep(moment)
-            await asyncio.to_thread(own_door.restart)
+            await asyncio.to_thread(own_door.kill)
+            await asyncio.to_thread(own_door.start)
             outcome = (await asyncio.gather(insert, return_exceptions=True))[0]
             found = await count(warehouse)
             assert found in (0, rows.num_rows)

@@ -12,7 +12,7 @@ from schemas.warehouse import server as server_module
 from schemas.warehouse.address import Address, Host, to_address
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.errors import WarehouseError
-from tests.door.process import find_free_port
+from tests.servers.process import find_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,6 +33,7 @@ class ServerProcess(ABC):
     name = "server"
     stop_signal = signal.SIGTERM
     patience = PATIENCE
+    is_tied = False  # a tied one holds the other end of a pipe as its input, and ends with whoever began it
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         """Use the folder, made if it is missing; without a port the one of its last run, or a free one."""
@@ -124,7 +125,12 @@ class ServerProcess(ABC):
         """Begin the process on a prepared folder and wait for nothing."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self.command(), env=self.environment(), stdout=log, stderr=log, start_new_session=True
+                self.command(),
+                env=self.environment(),
+                stdin=subprocess.PIPE if self.is_tied else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         (self.folder / "pid").write_text(f"{self._process.pid} {read_start(self._process.pid)}")
 
@@ -160,13 +166,25 @@ class ServerProcess(ABC):
             time.sleep(POLL)
         if self._process is not None:
             self._process.wait()  # its first thread may be gone before the others, which hold its files
+            if self._process.stdin:
+                self._process.stdin.close()
+
+
+def find_free_ports(count: int) -> Sequence[int]:
+    """So many different ports of the loopback that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 def find_free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One of `find_free_ports`."""
+    return find_free_ports(1)[0]
 
 
 def can_connect(port: int) -> bool:

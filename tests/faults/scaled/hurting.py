@@ -49,7 +49,7 @@ class Hurting:
         self._cluster = cluster
         self._watch = watch
         self._disks = disks
-        self._door = cluster.door.controls
+        self._door = cluster.door
         self._ways: Mapping[str, Callable[[Fault], str]] = {
             "zombie": self._zombie,
             "zombie-running": self._zombie_running,
@@ -81,7 +81,7 @@ class Hurting:
     def _at_door(self, *names: str) -> Iterator[None]:
         """Hold these and set faults at the door, which is up; at the end none waits and nothing is held."""
         with self._watch.holding(DOOR_FAULTS, *names):
-            wait_for(self._door.answers, UP_SECONDS)
+            wait_for(self._door.is_ready, UP_SECONDS)
             try:
                 yield
             finally:

@@ -117,7 +117,7 @@ class FaultRun:
             process.options = ("--clock-step", "3600")
         self._watch = Watch(self.cluster, self._tell)
         self._watch.absent.add(GUEST)
-        self._disks = {"door": self.cluster.door.controls.folder, "kafka": self.cluster.kafka.folder / "data"}
+        self._disks = {"door": self.cluster.door.engine, "kafka": self.cluster.kafka.folder / "data"}
         self._has_disks = may_mount()
         self._hurting = Hurting(self.cluster, self._watch, self._disks)
         self._room = threading.Semaphore(AT_ONCE)
@@ -219,7 +219,7 @@ class FaultRun:
                 message = f"{names} did not recover within {WELL_SECONDS:.0f} s"
                 raise FaultRunError(message)
             time.sleep(LOOK_SECONDS)
-        self.cluster.door.controls.clear()
+        self.cluster.door.clear()
 
     def _finish(self, clients: Sequence[Client], book: Book) -> None:
         """Wait until the last request is acknowledged and everything has landed."""
