@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import os
 import re
 import shutil
 import signal
@@ -37,6 +36,7 @@ from ingest.sites import Sites
 from schemas.control.connect import migrate_control, open_control
 from tests.bench.pacing import measure_latency
 from tests.ingest.collecting import KEY, add_project, add_site
+from tests.servers.process import read_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,8 +147,7 @@ class Server:
     def read_cpu(self) -> float:
         """Seconds of processor time so far."""
         assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return read_cpu(self.process.pid)
 
     def read_memory(self) -> int:
         """Resident megabytes at the highest."""

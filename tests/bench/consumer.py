@@ -28,7 +28,7 @@ from schemas.warehouse.migrate import migrate
 from tests.ingest.consumer.rivers import NOW, River, make_enricher, make_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from ingest.log import EventLog
 
@@ -38,6 +38,7 @@ PAGES = 3000
 LINES_A_BLOCK = 400
 PARTITIONS = 4
 WARMING = 4 * LINES_A_BLOCK
+AT_ONCE = 64  # blocks
 BROWSERS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36",
     "Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0",
@@ -51,9 +52,9 @@ TABLE = "CREATE TABLE raw ({}) ENGINE = MergeTree ORDER BY (site_id, ts) SETTING
 KINDS = {"string": "String", "int64": "Int64", "bool": "Bool"}
 
 
-def make_lines(count: int, now: int = NOW, sites: int = SITES) -> Iterator[bytes]:
+def make_lines(count: int, now: int = NOW, sites: int = SITES, seed: int = 7) -> Iterator[bytes]:
     """Lines of visitors who look at some pages of one site over the hours before `now`."""
-    dice = random.Random(7)  # noqa: S311 (test data)
+    dice = random.Random(seed)  # noqa: S311 (test data)
     agents = [text.format(version) for text in BROWSERS for version in range(120, 145)]
     visitors = [
         (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", dice.choice(agents), dice.randrange(sites) + 1)
@@ -82,8 +83,8 @@ def make_lines(count: int, now: int = NOW, sites: int = SITES) -> Iterator[bytes
 
 
 async def fill(log: EventLog, lines: list[bytes], now: int = NOW) -> None:
-    """Append them in blocks over all partitions."""
-    appends = []
+    """Append them in blocks over all partitions, no more at once than a log lets wait."""
+    appends: list[Awaitable[object]] = []
     for start in range(0, len(lines), LINES_A_BLOCK):
         block = lines[start : start + LINES_A_BLOCK]
         counts: dict[int, int] = {}
@@ -93,6 +94,9 @@ async def fill(log: EventLog, lines: list[bytes], now: int = NOW) -> None:
         rows = tuple(ReceiptCount(SiteId(site), now // 3_600_000 * 3600, "", n) for site, n in counts.items())
         headers = BlockHeaders(len(block), now, now, rows)
         appends.append(log.append(start // LINES_A_BLOCK % PARTITIONS, headers, b"".join(block)))
+        if len(appends) == AT_ONCE:
+            await asyncio.gather(*appends)
+            appends.clear()
     await asyncio.gather(*appends)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import shutil
 import statistics
 import tempfile
-import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import structlog
 
 from ingest.log.open import open_log, prepare_log
 from ingest.log.sqlite_room import Keeping
@@ -23,23 +25,15 @@ from schemas.control.connect import migrate_control, open_control
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
 from tests.bench.collector import AGENT, EVENT, SCRIPT, Server, count_lines, make_control, measure, to_log_url
-from tests.bench.consumer import LINES_A_BLOCK, PARTITIONS, SITES, consume, fill, make_lines
-from tests.cluster.asking import ask, read_ledger
-from tests.cluster.clients import Book, Client, Target
-from tests.cluster.cluster import Cluster, Plan
-from tests.cluster.load import compare, wait_until_landed
+from tests.bench.consumer import PARTITIONS, SITES, consume, fill, make_lines
+from tests.bench.landing import bench_outages, bench_two_consumers
 from tests.door.process import Door, TiedDoor
 from tests.ingest.consumer.rivers import NOW, River, make_enricher, make_sites
 from tests.servers.kafka import KafkaServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ingest.log import EventLog
     from ingest.log.sqlite import SqliteLog
-    from tests.cluster.processes import PulseProcess
 
-SENDERS = 8
 PORT = 18741
 
 
@@ -118,129 +112,6 @@ async def open_river(log_url: str, warehouse_url: str, stack: AsyncExitStack) ->
     return River(cast("SqliteLog", log), control, warehouse, folder, number, make_enricher())
 
 
-def bench_two_consumers(folder: Path, options: argparse.Namespace) -> None:
-    """One consumer's processes against two, on four partitions that are full when they begin."""
-    plan = Plan(collectors=1, consumers=2, queries=1, is_joint=True, is_balanced=False)
-    with running(Cluster(folder / "consumers", plan)) as cluster:
-        rates = {1: 0.0, 2: 0.0}
-        expected = 0
-        for count in rates:
-            for process in consumers(cluster):
-                process.stop()
-            expected += options.events * options.rounds
-            asyncio.run(fill_cluster(cluster, options.events * options.rounds))
-            for process in consumers(cluster)[:count]:
-                process.launch()
-            rates[count] = asyncio.run(measure_landing(cluster))
-        wait_until_landed(cluster)
-        ledger = read_ledger(cluster)
-        if not ledger.closed or ledger.outcomes["stored"] + ledger.outcomes["bots"] != expected:
-            raise SystemExit(f"{expected} events went in; {ledger}")
-    print(f"one consumer {rates[1]:,.0f} events/s, two {rates[2]:,.0f}: {rates[2] / rates[1]:.2f} times as fast")
-
-
-def consumers(cluster: Cluster) -> list[PulseProcess]:
-    """Those that consume."""
-    return [process for process in cluster.roles.values() if "consumer" in process.roles]
-
-
-async def fill_cluster(cluster: Cluster, events: int) -> None:
-    """Append lines of the cluster's one site past the collector."""
-    log = await open_log(cluster.settings["LOG_URL"], Keeping(), lambda: NOW)
-    now = time.time_ns() // 1_000_000
-    await fill(log, list(make_lines(events, now, 1)), now)
-    await log.close()
-
-
-async def measure_landing(cluster: Cluster) -> float:
-    """Events a second between a tenth and nine tenths of what waits, by what is committed."""
-    log = await open_log(cluster.settings["LOG_URL"], Keeping(), lambda: NOW)
-    try:
-        ends = sum([(await log.bounds(partition)).end for partition in range(log.partitions)])
-        begin = await read_committed(log)
-        marks: list[tuple[float, int]] = []
-        while (here := await read_committed(log)) < ends:
-            marks.append((time.monotonic(), here))
-            await asyncio.sleep(0.05)
-        marks.append((time.monotonic(), ends))
-    finally:
-        await log.close()
-    low, high = begin + (ends - begin) // 10, begin + (ends - begin) * 9 // 10
-    first = next(mark for mark in marks if mark[1] >= low)
-    last = next(mark for mark in marks if mark[1] >= high)
-    return (last[1] - first[1]) * LINES_A_BLOCK / (last[0] - first[0])
-
-
-async def read_committed(log: EventLog) -> int:
-    """Blocks that are consumed, over all partitions."""
-    committed = await log.committed()
-    return sum(committed[partition] for partition in range(log.partitions))
-
-
-def bench_outages(folder: Path, options: argparse.Namespace) -> None:
-    """How long until nothing waits after the broker, and after the warehouse, was away under load."""
-    plan = Plan(collectors=2, consumers=2, queries=1, is_joint=True, is_balanced=False)
-    with running(Cluster(folder / "outages", plan)) as cluster:
-        for name in ("kafka", "door"):
-            process = cluster.processes[name]
-            with sending(cluster, f"/{name}", options.load) as book:
-                time.sleep(10)
-                process.kill()
-                time.sleep(options.outage)
-                before = book.events
-                process.start()
-                back = time.monotonic()
-                time.sleep(1)
-                wait_until_small(cluster)
-                seconds = time.monotonic() - back
-            wait_until_landed(cluster)
-            print(
-                f"{name} away for {options.outage} s at {options.load} events/s: nothing waits {seconds:.1f} s after "
-                f"it is back; {before:,} acknowledged until then, {book.refused} requests refused and sent again"
-            )
-            if not compare(cluster, book, f"/{name}", lambda _text: None):
-                raise SystemExit(f"{name}: what was acknowledged is not what is stored")
-
-
-def wait_until_small(cluster: Cluster) -> None:
-    """Return when no more waits than a second brings."""
-    while cluster_lag(cluster) > 1.0:
-        time.sleep(0.2)
-
-
-def cluster_lag(cluster: Cluster) -> float:
-    """Seconds between receipt and the numbers, as the API tells them."""
-    meta = cast("dict[str, dict[str, float]]", ask(cluster, "stats", {})["meta"])
-    return meta["completeness"]["lag"]
-
-
-@contextmanager
-def sending(cluster: Cluster, prefix: str, rate: float) -> Iterator[Book]:
-    """Clients that send while the block runs; afterwards each has its last batch acknowledged."""
-    addresses = [role.base.removeprefix("http://") for role in cluster.roles.values() if "collector" in role.roles]
-    book, target = Book(), Target(addresses, cluster.welcome.site_key)
-    clients = [Client(target, f"{prefix}/{number}", book, number, rate / SENDERS) for number in range(SENDERS)]
-    for client in clients:
-        client.start()
-    try:
-        yield book
-    finally:
-        for client in clients:
-            client.stop.set()
-        for client in clients:
-            client.join()
-
-
-@contextmanager
-def running(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster that ends with the block."""
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.kill()
-
-
 def main() -> None:
     """Read the options, run the parts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -251,6 +122,7 @@ def main() -> None:
     parser.add_argument("--outage", type=int, default=60, help="seconds")
     parser.add_argument("--load", type=int, default=5_000, help="events a second during an outage")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     parts = options.part or ["collector", "consumer", "two", "outages"]
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as name:
         folder = Path(name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 POLL = 0.02
-STARTED = 18  # of the fields after the state, see proc_pid_stat(5)
+USER_TICKS, SYSTEM_TICKS, STARTED = 10, 11, 18  # of the fields after the state, see proc_pid_stat(5)
 
 
 class ServerDidNotStartError(Exception):
@@ -200,10 +200,20 @@ def read_start(pid: int) -> str:
     OSError when there is none; one that has ended and was not asked for by its parent is none.
     """
     os.kill(pid, 0)
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():  # not Linux
+    if not Path(f"/proc/{pid}/stat").exists():  # not Linux
         return ""
-    state, *fields = stat.read_text().rpartition(")")[2].split()
+    state, *fields = _read_stat(pid)
     if state == "Z":
         raise ProcessLookupError(pid)
     return fields[STARTED]
+
+
+def read_cpu(pid: int) -> float:
+    """Seconds of processor time that a process has taken so far; OSError when there is none, or off Linux."""
+    _state, *fields = _read_stat(pid)
+    return (int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])) / os.sysconf("SC_CLK_TCK")
+
+
+def _read_stat(pid: int) -> Sequence[str]:
+    """What stands behind the name of the program."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
