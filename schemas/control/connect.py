@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -17,6 +17,7 @@ from schemas.control.errors import ESCAPES, ControlUnusableError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import aiosqlite
     from sqlalchemy import URL, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -139,13 +140,34 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _open_sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"), connect_args={"async_creator_fn": _connect_sqlite}
+    )
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
 
 
+async def _connect_sqlite(path: str, **options: Any) -> aiosqlite.Connection:  # noqa: ANN401 - those of sqlite3
+    """Connect. The thread of a connection that failed is waited for: it speaks to a loop that may soon be closed."""
+    import aiosqlite  # noqa: PLC0415 - not where the control plane is PostgreSQL
+
+    connection = aiosqlite.connect(path, **options)
+    thread = connection._thread  # noqa: SLF001 - SQLAlchemy, whose place this takes, does the same
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
+
+
 def _set_pragmas(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Set what must hold for every connection; one for which that fails is closed, since nobody else would do it."""
     cursor = connection.cursor()
-    for pragma in SQLITE_PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    try:
+        for pragma in SQLITE_PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        connection.close()
+        raise

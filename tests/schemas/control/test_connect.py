@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,13 @@ async def open_and_migrate(url: str) -> None:
 )
 async def test_what_names_no_control_plane_is_refused_with_one_line(url: str, reason: str) -> None:
     assert reason in await refuse(url)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/control.db", Path(__file__).as_posix()])
+async def test_a_file_that_cannot_be_used_leaves_no_thread_behind(path: str) -> None:
+    before = set(threading.enumerate())
+    await refuse(f"sqlite:///{path}")
+    assert {thread for thread in threading.enumerate() if "connection_worker" in thread.name} <= before
 
 
 async def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
