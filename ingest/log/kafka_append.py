@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 ALL = -1  # acks
 BATCH_BYTES = 512 * 1024  # a batch is one block, or so many small ones
 CONNECTIONS = 8  # to each broker: a broker answers in order, and a partition must not wait for the replicas of another
+logger = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -142,20 +144,27 @@ class _Lane:
         """Send until it is taken or nobody waits any more."""
         try:
             first = await self._send_surely(batch)
-        except (LogUnavailableError, asyncio.CancelledError) as error:
-            self._producer = None
-            for waiting in batch:
-                if not waiting.position.done():
-                    waiting.position.set_exception(LogUnavailableError(str(error) or "the log is being closed"))
-                    waiting.position.exception()  # its append may be gone
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except asyncio.CancelledError:
+            self._give_up(batch, "the log is being closed")
+            raise
+        except Exception as error:
+            if not isinstance(error, LogUnavailableError):
+                logger.exception("append_failed", topic=self._topic, partition=self._partition)
+            self._give_up(batch, str(error) or type(error).__name__)
             return
         self._sequence = (self._sequence + len(batch)) % 2**31
         self.trouble = ""
         for place, waiting in enumerate(batch):
             if not waiting.position.done():
                 waiting.position.set_result(first + place)
+
+    def _give_up(self, batch: list[Waiting], reason: str) -> None:
+        """Tell those who wait; whatever the reason, the batch may have landed, and its sequence is not used again."""
+        self._producer = None
+        for waiting in batch:
+            if not waiting.position.done():
+                waiting.position.set_exception(LogUnavailableError(reason))
+                waiting.position.exception()  # its append may be gone
 
     async def _send_surely(self, batch: list[Waiting]) -> int:
         """Give the position of the first block; raise LogUnavailableError."""

@@ -176,6 +176,11 @@ class Wire:
         except NotImplementedError as error:
             message = f"{address[0]}:{address[1]} is too old (Kafka 2.8 or newer is needed): {error}"
             raise RefusedForGoodError(message) from error
+        except RuntimeError as error:  # uvloop's answer to writing to a connection that has just been reset
+            if connection is not None:
+                connection.close()
+            message = f"{address[0]}:{address[1]} has closed the connection"
+            raise ConnectionError(message) from error
         except TimeoutError as error:
             if connection is not None:
                 connection.close()

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-untyped"
 """Appends when the broker hangs, dies and comes back: bounded in time and memory, and nothing acknowledged is lost."""
 
 from __future__ import annotations
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.produce import ProduceRequest
 
 from ingest.log import DEAD, LogUnavailableError
 from ingest.log.kafka_record import Producer
@@ -15,6 +18,8 @@ from tests.ingest.log.makers import PARTITIONS, KafkaMaker, make_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from aiokafka.protocol.api import Request, Response
 
     from ingest.log import Record
     from ingest.log.kafka import KafkaLog
@@ -183,6 +188,34 @@ async def test_a_sequence_that_is_not_accepted_ends_with_its_batch(kafka_server:
     with pytest.raises(LogUnavailableError, match="OUT_OF_ORDER_SEQUENCE"):
         await log.append(0, make_headers(), b"b")
     assert await log.append(0, make_headers(), b"c") == 1
+    await log.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"), 1),
+        (KeyError("nobody thought of it"), "nobody thought of it"),
+    ],
+)
+async def test_a_batch_whose_answer_an_error_took_is_never_taken_for_the_next(
+    kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: int | str
+) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    assert await log.append(0, make_headers(), b"a") == 0
+    send, errors = AIOKafkaConnection.send, [error]
+
+    async def lose(connection: AIOKafkaConnection, request: Request) -> Response:
+        answer = await send(connection, request)
+        if errors and isinstance(request, ProduceRequest):
+            raise errors.pop()
+        return answer
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", lose)
+    (found,) = await asyncio.gather(log.append(0, make_headers(), b"b"), return_exceptions=True)
+    assert found == outcome or (isinstance(found, LogUnavailableError) and str(outcome) in str(found))
+    assert await log.append(0, make_headers(), b"c") == 2
+    assert [record.body for record in await log.read(0, 0, MEGABYTE)] == [b"a", b"b", b"c"]
     await log.close()
 
 
