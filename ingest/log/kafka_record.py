@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatch
 
+    from schemas.event import ReceiptCount
+
 Entries: TypeAlias = "tuple[tuple[str, bytes], ...]"
 
 FOREIGN = 0  # the version of what is not a block of ours
@@ -32,6 +34,12 @@ CODECS = {"lz4": (3, lz4_encode), "zstd": (4, zstd_encode)}
 MAGIC = 2
 # https://kafka.apache.org/documentation/#recordbatch: where the fields of a batch stand; the sum is of what follows it.
 LENGTH_AT, SUM_AT, ATTRIBUTES_AT, RECORDS_AT = 8, 17, 21, 61
+# What the warehouse has columns for. An hour begins and ends within a DateTime (epoch seconds), so do the milliseconds.
+VERSIONS = range(FOREIGN + 1, 2**31)
+PARTITIONS, NUMBERS, POSITIONS = range(2**16), range(2**32), range(2**64)
+HOUR = 3600
+SECONDS = range(2**32 // HOUR * HOUR)
+MILLISECONDS = range(SECONDS.stop * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +127,28 @@ def _read_headers(entries: dict[str, bytes | None], timestamp: int) -> BlockHead
 
 
 def is_sound(headers: BlockHeaders) -> bool:
-    """Whether the numbers are numbers; JSON of somebody else may have the same names."""
-    numbers = (headers.version, headers.lines, headers.first_received, headers.last_received)
-    return all(isinstance(number, int) and number >= 0 for number in numbers) and headers.version != FOREIGN
+    """Whether the warehouse takes what they say; JSON of somebody else may have the same names."""
+    return (
+        _is_in(VERSIONS, headers.version)
+        and _is_in(NUMBERS, headers.lines)
+        and _is_in(MILLISECONDS, headers.first_received)
+        and _is_in(MILLISECONDS, headers.last_received)
+        and all(map(_is_sound_count, headers.counts))
+        and (headers.retry_of is None or all(map(_is_in, (PARTITIONS, POSITIONS, NUMBERS), headers.retry_of)))
+    )
+
+
+def _is_sound_count(count: ReceiptCount) -> bool:
+    numbers = _is_in(NUMBERS, count.site_id) and _is_in(SECONDS, count.hour) and _is_in(NUMBERS, count.count)
+    return numbers and isinstance(count.reason, str)
+
+
+def _is_in(bounds: range, value: object) -> bool:
+    """Whether it is a whole number (no truth value, which counts as one in Python) within the bounds."""
+    return type(value) is int and value in bounds
 
 
 def _foreign_headers(timestamp: int) -> BlockHeaders:
-    return BlockHeaders(lines=1, first_received=timestamp, last_received=timestamp, counts=(), version=FOREIGN)
+    """Headers of one line; a producer may send any time, also -1 for none."""
+    received = min(max(timestamp, MILLISECONDS.start), MILLISECONDS[-1])
+    return BlockHeaders(lines=1, first_received=received, last_received=received, counts=(), version=FOREIGN)
