@@ -16,6 +16,7 @@ import structlog
 
 from ingest.dead_letters import DeadLetters
 from ingest.gathering import Sizes, first_of
+from ingest.lag import watch_lag
 from ingest.log import LogUnavailableError, ShareLostError
 from ingest.progress import read_progress
 from ingest.retrying import retrying
@@ -58,6 +59,7 @@ class Consumer:
         self._unconsumed = Unconsumed(parts.log)
         self._stint: Stint | None = None
         self._state: ConsumerState = "starting"
+        self._landed = 0  # batches
         self._listeners: list[Callable[[frozenset[SiteId], int], None]] = []
 
     @property
@@ -133,17 +135,33 @@ class Consumer:
     async def _serve(self, share: Share) -> None:
         """Consume the share until others wait for it, or until it is time to stop."""
         logger.info("share_begins", partitions=list(share.partitions))
+        self._state = "idle"
         try:
-            restarts = 0
-            while await self._begin_stint(share):
-                restarts += 1
-                await first_of(min(FIRST_PAUSE * 2**restarts, LONGEST_PAUSE), self._stop.wait(), share.ended.wait())
+            if share.partitions:
+                await self._consume(share)
+            else:
+                await first_of(None, self._stop.wait(), share.ended.wait())
         except ShareLostError as error:
             logger.warning("share_lost", problem=str(error))
         finally:
-            self._state, self._stint = "idle", None
+            self._stint = None
             share.release()
             logger.info("share_ends", partitions=list(share.partitions))
+
+    async def _consume(self, share: Share) -> None:
+        """One stint after the other. Raise ShareLostError when the share is no longer ours."""
+        parts = self._parts
+        watching = asyncio.create_task(
+            watch_lag(parts.log, share, lambda: self.consumed, parts.metrics, self._clock), name="lag"
+        )
+        try:
+            pause, landed = FIRST_PAUSE, self._landed
+            while await self._begin_stint(share):
+                pause = FIRST_PAUSE if self._landed > landed else min(pause * 2, LONGEST_PAUSE)
+                landed = self._landed
+                await first_of(pause, self._stop.wait(), share.ended.wait())
+        finally:
+            await end(watching)
 
     async def _begin_stint(self, share: Share) -> bool:
         """One stint; say whether the share needs another: somebody else took over, or an answer was lost.
@@ -184,6 +202,7 @@ class Consumer:
 
     def _note(self, landing: Landing) -> None:
         """Tell what has landed."""
+        self._landed += 1
         sites = frozenset(SiteId(site) for site in np.unique(landing.events.column("site_id").to_numpy()).tolist())
         self._parts.versions.bump(sites)
         latest = max(record.headers.last_received for record in landing.records)

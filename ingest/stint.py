@@ -19,7 +19,6 @@ from ingest.duplicates import Duplicates
 from ingest.fences import take_over
 from ingest.gathering import Gathered, Gatherer, Sizes, first_of
 from ingest.judging import Judge
-from ingest.lag import watch_lag
 from ingest.lately_seen import HOUR, LatelySeen
 from ingest.log import LogUnavailableError
 from ingest.preparing import Prepared, Preparer, join
@@ -130,24 +129,18 @@ class Stint:
         lost, ShareLostError when the log gave the share to somebody else, LogDamagedError when the log is not the one
         that the warehouse knows. A warehouse or control plane that is down is waited for.
         """
-        if not self._share.partitions:
-            await self._closing.wait()
-            return
         progress = await self._start()
         self._state = "running"
-        beside = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._watch_lag())]
+        beside = asyncio.create_task(self._keep_up())
         try:
             await self._consume(progress)
         except OverBudgetError:
             logger.warning("consumer_stops_over_budget")
         finally:
-            await end(*beside)
+            await end(beside)
 
     async def _keep_up(self) -> None:
         await Upkeep(self._unconsumed, self._duplicates, self._parts.sources.salts, self._clock).run()
-
-    async def _watch_lag(self) -> None:
-        await watch_lag(self._parts.log, self._unconsumed, self._parts.metrics, self._clock)
 
     async def _start(self) -> Progress:
         parts, partitions = self._parts, self._share.partitions

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import structlog
 
 from ingest.block_lines import HOUR, to_bad_lines, to_hour
+from ingest.log import LogUnavailableError
 from ingest.progress import read_stored
 from ingest.retrying import retrying
 from schemas.event import ReceiptCount, SiteId
@@ -173,7 +174,7 @@ class Writer:
         self.failures = 0
 
     def _attempts(self) -> AsyncIterator[stamina.Attempt]:
-        return retrying()
+        return retrying(LogUnavailableError)  # which takes the bytes of dead letters
 
     def _to_batch(self, landing: Landing) -> pa.Table:
         partitions = list(landing.begins)
