@@ -51,11 +51,13 @@ COUNT = f"""
 SELECT count() AS fresh FROM events
 WHERE received >= fromUnixTimestamp64Milli({{fresh_since:Int64}}) AND event_id != 0 AND {FRESH}
 """  # noqa: S608 - text of this module
-# `ids` and `id` take a share of the ids, so that their number in memory is bounded.
+# `ids` and `id` take a share of the ids, so that their number in memory is bounded. A Date32 comes back as a date from
+# every server, a Date from those before 26.2 as a number.
 SAME_IDS = f"""
 SELECT site_id,
-    groupArray((toUnixTimestamp64Milli(received), _log, _partition, _offset, _place, local_date, ingest, {FRESH}))
-        AS rows
+    groupArray((
+        toUnixTimestamp64Milli(received), _log, _partition, _offset, _place, toDate32(local_date), ingest, {FRESH}
+    )) AS rows
 FROM events
 WHERE received >= fromUnixTimestamp64Milli({{since:Int64}}) AND event_id != 0
     AND event_id % {{ids:UInt64}} = {{id:UInt64}} AND {BELOW}
@@ -69,7 +71,7 @@ GROUP BY site_id, event_id HAVING count() > 1
 """  # noqa: S608 - text of this module
 ERASING = "SELECT DISTINCT site_id, month FROM erasing"
 MOVING = """
-SELECT DISTINCT site_id, local_date, toUInt32(hour) AS hour, _log, _partition, _offset, _place
+SELECT DISTINCT site_id, toDate32(local_date) AS local_date, toUInt32(hour) AS hour, _log, _partition, _offset, _place
 FROM moving ORDER BY site_id, hour, _log, _partition, _offset, _place LIMIT {limit:UInt32}
 """
 # By site and day first: parts and granules without them are not looked into.

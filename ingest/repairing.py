@@ -64,7 +64,8 @@ GROUP BY _log, _partition, _offset, _place HAVING count() > 1
 ORDER BY _log, _partition, _offset, _place LIMIT {{limit:UInt32}}
 """  # noqa: S608 - text of this module
 HALF_MOVED = f"""
-SELECT DISTINCT site_id, local_date, toUInt32(toStartOfHour(received)) AS hour, _log, _partition, _offset, _place
+SELECT DISTINCT site_id, toDate32(local_date) AS local_date, toUInt32(toStartOfHour(received)) AS hour,
+    _log, _partition, _offset, _place
 FROM events
 WHERE {IN_HOUR} AND (_log, _partition, _offset, _place) IN
 (

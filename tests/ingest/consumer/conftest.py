@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from schemas.warehouse.client import Limits
 from tests.ingest.consumer.rivers import make_enricher, open_river
 
 if TYPE_CHECKING:
@@ -31,3 +32,11 @@ async def river(control: AsyncEngine, warehouse: Warehouse, tmp_path: Path, enri
     river = await open_river(control, warehouse, tmp_path, enricher)
     yield river
     await river.log.close()
+
+
+@pytest.fixture
+def dates_as_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every question is answered as servers before 26.2 do: a Date as a UInt16."""
+    to_settings = Limits.to_settings
+    as_numbers = {"output_format_arrow_date_as_uint16": 1}
+    monkeypatch.setattr(Limits, "to_settings", lambda limits: {**to_settings(limits), **as_numbers})

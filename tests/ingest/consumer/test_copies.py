@@ -115,6 +115,16 @@ async def test_the_later_copy_of_another_partition_becomes_a_duplicate(river: Ri
     await river.assert_ledger_closes()
 
 
+@pytest.mark.usefixtures("dates_as_numbers")
+async def test_a_copy_moves_on_a_server_that_gives_dates_as_numbers(river: River) -> None:
+    for partition in (0, 1):
+        await river.append([make_line(event_id=ID)], partition)
+    await consume_apart(river)
+    assert await move(river) == 1
+    assert await river.positions("duplicates") == [(1, 0, 0)]
+    await river.assert_ledger_closes()
+
+
 async def test_the_copy_that_landed_first_moves_when_the_earlier_one_comes(river: River) -> None:
     await river.append([make_line(event_id=ID, received=NOW - 60_000)], 1)
     await river.append([make_line(event_id=ID, received=NOW)], 0)

@@ -141,13 +141,16 @@ async def test_a_deletion_that_comes_too_late_deletes_nothing(river: River, monk
     assert len(await river.positions()) == 11
 
 
+DUPLICATES_TOO = (
+    "INSERT INTO duplicates SELECT site_id, toStartOfHour(received), _log, _partition, _offset, _place"
+    " FROM events WHERE _partition = 1"
+)
+
+
 @pytest.mark.parametrize("failpoint", ["noted", "inserted", "deleted", "forgotten"])
 async def test_rows_that_are_duplicates_too_finish_their_move(river: River, failpoint: str) -> None:
     await fill(river)
-    await river.warehouse.command(
-        "INSERT INTO duplicates SELECT site_id, toStartOfHour(received), _log, _partition, _offset, _place"
-        " FROM events WHERE _partition = 1"
-    )
+    await river.warehouse.command(DUPLICATES_TOO)
     assert await make_repair(river).count(THIS_HOUR) == Repaired(0, 1)
     with pytest.raises(Crash):
         await make_repair(river, crash_at(failpoint)).repair(THIS_HOUR)
@@ -156,3 +159,11 @@ async def test_rows_that_are_duplicates_too_finish_their_move(river: River, fail
     await make_repair(river).repair(THIS_HOUR)
     assert await river.positions() == [(0, 0, place) for place in range(6)]
     await river.assert_ledger_closes()
+
+
+@pytest.mark.usefixtures("dates_as_numbers")
+async def test_a_move_is_finished_on_a_server_that_gives_dates_as_numbers(river: River) -> None:
+    await fill(river)
+    await river.warehouse.command(DUPLICATES_TOO)
+    assert await make_repair(river).repair(THIS_HOUR) == Repaired(0, 1)
+    assert await river.positions() == [(0, 0, place) for place in range(6)]
