@@ -6,6 +6,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,5 +99,5 @@ def get(url: str, headers: Mapping[str, str], seconds: float = ANSWER_SECONDS) -
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
-    except OSError:
+    except (OSError, HTTPException):  # cut off in the middle, too
         return 0, b""

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.cluster.asking import read_metrics, read_partitions
-from tests.cluster.processes import PulseProcess
 from tests.door.faults import Kind
 from tests.door.process import DoorError
 from tests.faults.scaled.schedule import CONSUMERS
@@ -55,7 +54,7 @@ class Hurting:
             "zombie-running": self._zombie_running,
             "zombie-stuck": self._zombie_stuck,
             "kill": self._kill,
-            "kill-both": self._kill_both,
+            "kill-both": self._kill,
             "restart": self._restart,
             "halt": self._halt,
             "lose-answer": self._lose_answer,
@@ -86,6 +85,16 @@ class Hurting:
                 yield
             finally:
                 self._clear()
+
+    @contextmanager
+    def _at_running(self, *names: str) -> Iterator[None]:
+        """Hold these, which run; raise MissedError."""
+        with self._watch.holding(*names):
+            for name in names:
+                if self._cluster.processes[name].pid is None:
+                    message = f"{name} did not run"
+                    raise MissedError(message)
+            yield
 
     def _zombie(self, fault: Fault) -> str:
         name = self._pick(fault.target)
@@ -154,25 +163,18 @@ class Hurting:
         return any(owners.get(partition, member) != member for partition in had)
 
     def _kill(self, fault: Fault) -> str:
-        process = self._cluster.processes[fault.target]
-        with self._watch.holding(fault.target):
-            process.kill()
-            time.sleep(fault.seconds)
-            self._watch.launch(fault.target)
-        return f"started again after {fault.seconds:.1f} s"
-
-    def _kill_both(self, fault: Fault) -> str:
-        with self._watch.holding(*CONSUMERS):
-            for name in CONSUMERS:
+        names = CONSUMERS if fault.kind == "kill-both" else (fault.target,)
+        with self._at_running(*names):
+            for name in names:
                 self._cluster.processes[name].kill()
             time.sleep(fault.seconds)
-            for name in CONSUMERS:
+            for name in names:
                 self._watch.launch(name)
-        return f"both started again after {fault.seconds:.1f} s"
+        return f"started again after {fault.seconds:.1f} s"
 
     def _restart(self, fault: Fault) -> str:
         process = self._cluster.processes[fault.target]
-        with self._watch.holding(fault.target):
+        with self._at_running(fault.target):
             began = time.monotonic()
             process.stop()
             took, code = time.monotonic() - began, process.exit_code
@@ -182,7 +184,7 @@ class Hurting:
 
     def _halt(self, fault: Fault) -> str:
         process = self._cluster.processes[fault.target]
-        with self._watch.holding(fault.target):
+        with self._at_running(fault.target):
             process.pause()
             time.sleep(fault.seconds)
             process.resume()
@@ -230,10 +232,15 @@ class Hurting:
         process = self._cluster.processes[fault.target]
         with self._watch.holding(fault.target):
             self._watch.launch(fault.target)
-            wait_for(lambda: isinstance(process, PulseProcess) and process.is_ready(), TAKEN_SECONDS)
-            time.sleep(fault.seconds)
-            had = self._partitions_of(fault.target)
-            (process.stop if fault.way == "stop" else process.kill)()
+            try:
+                wait_for(lambda: bool(self._partitions_of(fault.target)), TAKEN_SECONDS)
+                time.sleep(fault.seconds)
+                had = self._partitions_of(fault.target)
+            finally:
+                (process.stop if fault.way == "stop" else process.kill)()
+        if not had:
+            message = "it was given no partitions"
+            raise MissedError(message)
         return f"had partitions {sorted(had)} at its end"
 
     def _die_at(self, fault: Fault) -> str:
@@ -248,7 +255,10 @@ class Hurting:
             process.kill()
             time.sleep(fault.seconds)
             self._watch.launch(fault.target)
-        return "died there" if died else "never came there, and was killed"
+        if not died:
+            message = f"it never came to {fault.way}"
+            raise MissedError(message)
+        return "died there"
 
     def _jump(self, fault: Fault) -> str:
         """An hour ahead, and back unless the process has ended meanwhile."""
@@ -266,7 +276,7 @@ class Hurting:
         return f"an hour ahead for {fault.seconds:.1f} s"
 
     def _fill(self, fault: Fault) -> str:
-        with self._watch.holding(fault.target):
+        with self._at_running(fault.target):
             ballast = fill_disk(self._disks[fault.target])
             try:
                 time.sleep(fault.seconds)
