@@ -54,7 +54,7 @@ async def run_beside_consumers(parts: Parts, following: Following, stop: asyncio
         async with asyncio.TaskGroup() as group:
             group.create_task(run_retention(apply, stop), name="retention")
             group.create_task(run_copies(parts, following, moving, stop), name="copies")
-            group.create_task(watch_doubled(alarm, stop), name="doubled")
+            group.create_task(watch_doubled(alarm, following, stop), name="doubled")
 
     await run_as_leader(parts.base.control, "jobs", work, stop)
 
@@ -73,11 +73,17 @@ async def run_copies(parts: Parts, following: Following, moving: asyncio.Lock, s
         await sleep_until(stop, COPIES_SECONDS)
 
 
-async def watch_doubled(alarm: DoubledAlarm, stop: asyncio.Event) -> None:
-    """Ring when a position of the log is stored twice; it is looked at once a minute."""
-    while not stop.is_set():
-        try:
-            await alarm.look()
-        except WarehouseError as error:
-            log.warning("doubled_not_counted", problem=str(error)[:200])
-        await sleep_until(stop, MINUTE)
+async def watch_doubled(alarm: DoubledAlarm, following: Following, stop: asyncio.Event) -> None:
+    """Ring when a position of the log is stored twice; it is looked at once a minute.
+
+    Whoever does not lead any more says nothing: the process that does would be contradicted for ever.
+    """
+    try:
+        while not stop.is_set():
+            try:
+                await alarm.look((await following.known()).received_up_to)
+            except (WarehouseError, LogUnavailableError, LogDamagedError, SQLAlchemyError) as error:
+                log.warning("doubled_not_counted", problem=str(error)[:200])
+            await sleep_until(stop, MINUTE)
+    finally:
+        alarm.rest()

@@ -58,7 +58,7 @@ async def count_doubled(warehouse: Warehouse, since: int, until: int = NEVER) ->
 
 
 class DoubledAlarm:
-    """Looks at what was received within the last hour, at first within two days.
+    """Looks at what was received within two days, then at what may have landed since the look before.
 
     What it has found it keeps looking at, so the alarm rings until the rows are gone.
     """
@@ -66,18 +66,26 @@ class DoubledAlarm:
     def __init__(self, warehouse: Warehouse, registry: CollectorRegistry, clock: Callable[[], int]) -> None:
         self._warehouse = warehouse
         self._clock = clock
-        self._first: int | None = None
+        self._since: int | None = None
         self._gauge = Gauge(
             "pulse_positions_doubled", "Rows of events whose log position is stored more than once", registry=registry
         )
 
-    async def look(self) -> int:
-        """Count, tell the metrics and give the count; to be called once a minute. Raise WarehouseError."""
-        now = self._clock()
-        since = now - FIRST_LOOK if self._first is None else min(self._first, now - HOUR)
+    async def look(self, received_up_to: int) -> int:
+        """Count, tell the metrics and give the count; to be called once a minute. Raise WarehouseError.
+
+        Everything received before `received_up_to` (epoch ms) has landed: the next look begins an hour before it, since
+        collectors have clocks of their own.
+        """
+        since = self._clock() - FIRST_LOOK if self._since is None else self._since
         found = await count_doubled(self._warehouse, since)
-        self._first = found.first
+        self._since = min(found.first, received_up_to - HOUR)
         self._gauge.set(found.rows)
         if found.rows:
             logger.error("positions_stored_twice", rows=found.rows, hint="`pulse ledger repair` removes second copies")
         return found.rows
+
+    def rest(self) -> None:
+        """Tell the metrics of nothing, since somebody else looks now; the next look is a first one."""
+        self._since = None
+        self._gauge.set(0)

@@ -44,14 +44,14 @@ async def test_the_alarm_rings_until_the_rows_are_gone(river: River) -> None:
     registry = CollectorRegistry()
     alarm = DoubledAlarm(river.warehouse, registry, river.clock)
     await fill(river)
-    assert await alarm.look() == 0
+    assert await alarm.look(river.now) == 0
     await river.warehouse.command(AGAIN)
-    assert await alarm.look() == 4
+    assert await alarm.look(river.now) == 4
     assert registry.get_sample_value("pulse_positions_doubled") == 4
     river.now += 5 * HOUR
-    assert await alarm.look() == 4
+    assert await alarm.look(river.now) == 4
     await make_repair(river).repair(THIS_HOUR)
-    assert await alarm.look() == 0
+    assert await alarm.look(river.now) == 0
     assert registry.get_sample_value("pulse_positions_doubled") == 0
 
 
@@ -59,7 +59,33 @@ async def test_an_old_double_rings_after_a_restart(river: River) -> None:
     await fill(river)
     await river.warehouse.command(AGAIN)
     river.now += 47 * HOUR
-    assert await DoubledAlarm(river.warehouse, CollectorRegistry(), river.clock).look() == 4
+    assert await DoubledAlarm(river.warehouse, CollectorRegistry(), river.clock).look(river.now) == 4
+
+
+async def test_what_lands_hours_after_its_receipt_rings(river: River) -> None:
+    alarm = DoubledAlarm(river.warehouse, CollectorRegistry(), river.clock)
+    assert await alarm.look(NOW) == 0
+    for _ in range(49):  # nothing of what was received since then has landed
+        river.now += HOUR
+        assert await alarm.look(NOW) == 0
+    await fill(river)
+    await river.warehouse.command(AGAIN)
+    assert await alarm.look(river.now) == 4
+
+
+async def test_who_rested_begins_anew(river: River) -> None:
+    registry = CollectorRegistry()
+    alarm = DoubledAlarm(river.warehouse, registry, river.clock)
+    await fill(river)
+    await river.warehouse.command(AGAIN)
+    assert await alarm.look(river.now) == 4
+    alarm.rest()
+    assert registry.get_sample_value("pulse_positions_doubled") == 0
+    await make_repair(river).repair(THIS_HOUR)
+    assert await alarm.look(river.now + 47 * HOUR) == 0
+    await river.warehouse.command(AGAIN)
+    alarm.rest()
+    assert await alarm.look(river.now + 47 * HOUR) == 4
 
 
 @pytest.mark.parametrize("merged", [True, False])
