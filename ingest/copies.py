@@ -69,6 +69,7 @@ WHERE received >= fromUnixTimestamp64Milli({{since:Int64}}) AND event_id != 0
     )
 GROUP BY site_id, event_id HAVING count() > 1
 """  # noqa: S608 - text of this module
+FIRST = "SELECT toUInt32(min(hour)) AS first FROM receipts WHERE _log = {log:UInt16} GROUP BY _log"
 ERASING = "SELECT DISTINCT site_id, month FROM erasing"
 MOVING = """
 SELECT DISTINCT site_id, toDate32(local_date) AS local_date, toUInt32(hour) AS hour, _log, _partition, _offset, _place
@@ -163,7 +164,7 @@ class Copies:
         checked = await read_checked(self._control, self._number)
         if is_exact(checked, positions) and not finished.records:
             return finished
-        before = checked or Checked({}, received_up_to - HOUR)
+        before = checked or Checked({}, await self._find_first(received_up_to))
         now = Checked(positions, received_up_to)
         moved = finished
         shares = await self._count_shares(before, now)
@@ -188,6 +189,11 @@ class Copies:
             self._failpoint("forgotten")
             records += rows.num_rows
             sites.update(map(SiteId, rows.column("site_id").to_pylist()))
+
+    async def _find_first(self, received_up_to: int) -> int:
+        """The hour of receipt (epoch ms) of the first that was ever consumed of this log, however long ago that is."""
+        rows = (await self._warehouse.query(FIRST, {"log": self._number})).to_pylist()
+        return min([received_up_to, *(row["first"] * 1000 for row in rows)])
 
     async def _count_shares(self, before: Checked, now: Checked) -> int:
         """Into how many shares the ids are divided."""

@@ -25,7 +25,7 @@ from ingest.stint import Hooks, Parts, Stint
 from ingest.writer import no_failpoint
 from query_api.ledger import read_ledger
 from query_api.question import Range
-from schemas.event import SiteId
+from schemas.event import BlockHeaders, SiteId
 from schemas.in_flight import InFlight
 from schemas.warehouse.client import Limits
 from tests.ingest.consumer.rivers import DAY, HOUR, NOW, OTHER_SITE, SITE, Crash, crash_at, make_line
@@ -113,6 +113,30 @@ async def test_the_later_copy_of_another_partition_becomes_a_duplicate(river: Ri
     assert await river.positions("duplicates") == [(0, 0, 0)]
     assert await count(river, "stored", "duplicate") == [2, 1]
     await river.assert_ledger_closes()
+
+
+async def test_the_first_look_goes_back_to_the_first_block(river: River) -> None:
+    for partition in (0, 1):
+        await river.append([make_line(event_id=ID, received=NOW - 10 * HOUR)], partition)
+    await consume_apart(river)
+    assert await move(river) == 1
+    assert await river.positions("duplicates") == [(1, 0, 0)]
+
+
+async def test_a_first_look_before_anything_was_consumed_misses_nothing_later(river: River) -> None:
+    assert await move(river) == 0
+    for partition in (0, 1):
+        await river.append([make_line(event_id=ID)], partition)
+    await consume_apart(river)
+    assert await move(river) == 1
+
+
+async def test_a_first_look_at_a_receipt_time_of_long_ago_is_possible(river: River) -> None:
+    await river.log.append(0, BlockHeaders(0, 0, 0, ()), b"")
+    for partition in (0, 1):
+        await river.append([make_line(event_id=ID)], partition)
+    await consume_apart(river)
+    assert await move(river) == 1
 
 
 @pytest.mark.usefixtures("dates_as_numbers")
