@@ -102,6 +102,55 @@ async def test_changes_of_the_old_side_are_carried_and_those_of_the_new_side_sta
     assert len(held["salts"]) == 1  # the new side's own by now
 
 
+async def test_a_key_revoked_in_the_new_side_stays_revoked_whatever_the_old_one_writes(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier
+) -> None:
+    async with new.begin() as connection:
+        await connection.execute(update(keys).where(keys.c.id == 2).values(revoked_at=NOW))
+    async with control.begin() as connection:
+        await connection.execute(update(keys).values(last_used_at=NOW))
+    assert await carrier.carry() == 0
+    async with control.begin() as connection:
+        await connection.execute(update(keys).where(keys.c.id == 2).values(name="renamed", last_used_at=NOW))
+    assert await carrier.carry() == 1
+    (row,) = [row for row in (await read_tables(new))["keys"] if row["id"] == 2]
+    assert (row["name"], row["revoked_at"], row["last_used_at"]) == ("renamed", NOW, None)
+
+
+async def test_a_run_that_was_killed_before_it_knew_what_it_had_written_changes_nothing_back(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier, tmp_path: Path
+) -> None:
+    before = await asyncio.to_thread((tmp_path / "known.db").read_bytes)
+    async with control.begin() as connection:
+        await connection.execute(insert(keys).values(to_key(3)))
+        await connection.execute(update(sites).values(name="renamed"))
+    assert await carrier.carry() == 2
+    await asyncio.to_thread((tmp_path / "known.db").rename, tmp_path / "known.latest")
+    await asyncio.to_thread((tmp_path / "known.db").write_bytes, before)
+    async with new.begin() as connection:
+        await connection.execute(update(keys).where(keys.c.id == 3).values(revoked_at=NOW))
+    async with control.begin() as connection:
+        await connection.execute(update(sites).values(timezone="Asia/Tokyo"))
+    await Carrier(tmp_path / "control.db", new, tmp_path / "known.db").carry()
+    held = await read_tables(new)
+    assert held["keys"][-1]["revoked_at"] == NOW
+    assert (held["sites"][0]["name"], held["sites"][0]["timezone"]) == ("renamed", "Asia/Tokyo")
+
+
+async def test_a_domain_may_be_given_up_and_taken_anew_between_two_looks(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier
+) -> None:
+    async with control.begin() as connection:
+        await connection.execute(update(sites).where(sites.c.id == 1).values(deleted_at=NOW))
+        await connection.execute(insert(sites).values(to_site(2, "a.example")))
+        await connection.execute(insert(keys).values(to_key(3)))
+        await connection.execute(update(keys).where(keys.c.id == 2).values(replaced_by=3))
+    assert (await carrier.carry(), carrier.problem) == (4, "")
+    held = await read_tables(new)
+    assert [(row["domain"], row["deleted_at"]) for row in held["sites"]] == [("a.example", NOW), ("a.example", None)]
+    assert [row["replaced_by"] for row in held["keys"]] == [2, 3, None]
+
+
 async def test_a_contradiction_is_told_until_it_is_gone(
     control: AsyncEngine, new: AsyncEngine, carrier: Carrier
 ) -> None:
