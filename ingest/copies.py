@@ -193,7 +193,7 @@ class Copies:
     async def _find_first(self, received_up_to: int) -> int:
         """The hour of receipt (epoch ms) of the first that was ever consumed of this log, however long ago that is."""
         rows = (await self._warehouse.query(FIRST, {"log": self._number})).to_pylist()
-        return min([received_up_to, *(row["first"] * 1000 for row in rows)])
+        return min([received_up_to, *(int(row["first"]) * 1000 for row in rows)])
 
     async def _count_shares(self, before: Checked, now: Checked) -> int:
         """Into how many shares the ids are divided."""
