@@ -13,12 +13,20 @@ from typer.core import TyperGroup
 from deploy.commands import make_app
 from deploy.health import make_health_app
 from deploy.role import Role
-from ingest.collector import EVENTS, PIXEL_GIF, SCRIPT
+from query_api.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COLLECTED = frozenset({EVENTS, PIXEL_GIF, SCRIPT})  # paths that only a collector answers
+# Requests, (method, path), of collectors and of query servers. One path is both: events are posted to it, and it is a
+# report.
+COLLECTED = frozenset(
+    {
+        *(("POST", "/v1/events"), ("GET", "/v1/pixel.gif"), ("GET", "/script.js"), ("HEAD", "/script.js")),
+        *(("OPTIONS", "/v1/events"), ("OPTIONS", "/v1/pixel.gif"), ("OPTIONS", "/script.js")),
+    }
+)
+ASKED = frozenset((endpoint.method, endpoint.path) for endpoint in ENDPOINTS)
 STOP_SECONDS = 30  # the longest that a stop may take, deploy/http.py
 PATHS = frozenset(found.canonical for found in make_health_app({}, CollectorRegistry()).router.resources())
 

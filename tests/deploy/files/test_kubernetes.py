@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.files.facts import COLLECTED, PATHS, STOP_SECONDS, read_roles
+from tests.deploy.files.facts import ASKED, COLLECTED, PATHS, STOP_SECONDS, read_roles
 from tests.deploy.files.reading import (
     DEPLOY,
     SETTINGS,
@@ -51,6 +51,11 @@ def container(document: Json) -> Json:
     """The one container of a pod's template."""
     (found,) = items(at(document, "spec", "template", "spec", "containers"))
     return found
+
+
+def read_roles_of(name: str) -> set[str]:
+    """The roles of the pods of a name."""
+    return read_roles([text(word) for word in items(at(container(PODS[name]), "args"))])
 
 
 def read_settings(folder: Path) -> dict[str, str]:
@@ -137,6 +142,8 @@ def test_a_server_is_probed_and_has_time_to_stop(name: str) -> None:
     }
     assert set(probes.values()) <= PATHS
     assert (probes["startup"], probes["liveness"]) == ("/healthz", "/healthz")
+    # Who is asked says himself what fails; without an endpoint a stranger would say it.
+    assert probes["readiness"] == ("/healthz" if read_roles_of(name) & {"collector", "query"} else "/readyz")
     port = text(at(inside, "ports", 0, "name"))
     assert {text(at(inside, f"{kind}Probe", "httpGet", "port")) for kind in probes} == {port}
     listen = read_settings(FOLDER / "base")["PULSE_LISTEN"]
@@ -146,11 +153,9 @@ def test_a_server_is_probed_and_has_time_to_stop(name: str) -> None:
 
 
 def test_every_role_runs_and_one_alone_does_the_jobs() -> None:
-    roles = {
-        name: read_roles([text(word) for word in items(at(container(found), "args"))]) for name, found in PODS.items()
-    }
-    expected = {f"pulse-{role}": {role} for role in ("collector", "consumer", "query", "jobs")}
-    assert roles == expected | {"pulse-migrate": set()}
+    expected = {f"pulse-{role}": {role} for role in ("collector", "consumer", "jobs")}
+    both = {"pulse-query": {"query", "collector"}}
+    assert {name: read_roles_of(name) for name in PODS} == expected | both | {"pulse-migrate": set()}
     assert at(PODS["pulse-jobs"], "spec", "replicas") == 1
     assert at(PODS["pulse-jobs"], "spec", "strategy", "type") == "Recreate"
     assert at(PODS["pulse-consumer"], "kind") == "StatefulSet"
@@ -206,11 +211,26 @@ def test_pods_may_reach_the_ports_of_their_urls() -> None:
         assert at(rule, "spec", "podSelector", "matchLabels") == {"app.kubernetes.io/name": "pulse"}
 
 
-def test_the_ingress_sends_collecting_to_collectors_and_the_rest_to_query_servers() -> None:
+def read_services(ingress: Json) -> dict[str, dict[str, str]]:
+    """By host and path, the service that requests go to; Exact paths, and the root for all others."""
+    services: dict[str, dict[str, str]] = {}
+    for rule in items(at(ingress, "spec", "rules")):
+        paths = services.setdefault(text(at(rule, "host")), {})
+        for way in items(at(rule, "http", "paths")):
+            assert at(way, "pathType") == ("Prefix" if at(way, "path") == "/" else "Exact")
+            paths[text(at(way, "path"))] = text(at(way, "backend", "service", "name"))
+    return services
+
+
+def test_the_ingress_sends_every_request_to_who_answers_it() -> None:
     (ingress,) = of_kind("Ingress")
-    rules = items(at(ingress, "spec", "rules", 0, "http", "paths"))
-    sent = {text(at(rule, "path")): text(at(rule, "backend", "service", "name")) for rule in rules}
-    assert {path for path, name in sent.items() if name == "pulse-collector"} == COLLECTED
-    assert sent["/"] == "pulse-query"
-    services = {text(at(service, "metadata", "name")) for service in of_kind("Service")}
-    assert set(sent.values()) <= services
+    services = read_services(ingress)
+    collecting, whole = services["collect.example.com"], services["analytics.example.com"]
+    assert collecting == dict.fromkeys({path for _, path in COLLECTED}, "pulse-collector")
+    for role, requests in (("collector", COLLECTED), ("query", ASKED)):
+        assert all(role in read_roles_of(whole.get(path, whole["/"])) for _, path in requests)
+    assert {text(host) for tls in items(at(ingress, "spec", "tls")) for host in items(at(tls, "hosts"))} == set(
+        services
+    )
+    known = {text(at(service, "metadata", "name")) for service in of_kind("Service")}
+    assert {name for paths in services.values() for name in paths.values()} <= known
