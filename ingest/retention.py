@@ -24,7 +24,7 @@ from schemas.event import SiteId
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -77,6 +77,10 @@ LAST_NUMBER = """
 SELECT max(erasure) AS last FROM (SELECT erasure FROM erased UNION ALL SELECT erasure FROM erasing)
 """
 UNFINISHED = "SELECT DISTINCT erasure, site_id, month, _log, positions FROM erasing ORDER BY erasure"
+COUNTED = """
+SELECT DISTINCT erasure, site_id, month, _log, positions FROM erasing
+WHERE site_id = {site:UInt32} AND month = {month:UInt32} ORDER BY erasure
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,8 @@ class Retention:
 
     async def resume(self) -> None:
         """Finish what a crash cut short."""
-        for row in (await self._warehouse.query(UNFINISHED)).to_pylist():
-            bound = Bound(row["_log"], row["positions"]) if row["positions"] else NO_LOG
-            await self._finish(Erasure(row["erasure"], SiteId(row["site_id"]), row["month"], bound))
+        for erasure in await self._read(UNFINISHED, {}):
+            await self._finish(erasure)
 
     async def apply(
         self,
@@ -160,9 +163,7 @@ class Retention:
         self._failpoint("marked")
         async for attempt in self._attempts():
             with attempt:
-                if attempt.num > 1:
-                    await self._warehouse.command(FORGET, erasure.to_parameters())
-                await self._write_counts(erasure)
+                erasure = await self._write_counts(erasure)
                 self._failpoint("counted")
         async for attempt in self._attempts():
             with attempt:
@@ -170,14 +171,34 @@ class Retention:
         logger.info("month_erased", site=site_id, month=month)
         return erasure
 
-    async def _write_counts(self, erasure: Erasure) -> None:
-        """Write down what will be deleted; an earlier attempt that is still on its way is fenced off before."""
+    async def _write_counts(self, erasure: Erasure) -> Erasure:
+        """Write down what will be deleted, and give the erasure whose counts stand there.
+
+        That is another one where the counts of this month have landed already: those of an earlier attempt, or of a
+        process that led before and whose insert was under way when the next one resumed. An insert that is still on its
+        way is fenced off before anybody looks.
+        """
         shared = self._warehouse.is_shared
         partitions = range(max(1, len(erasure.bound.positions)))  # of a cluster, one on each shard at least
         fence = await take_over(self._warehouse, NO_LOG.log, partitions, "retention") if shared else None
+        if counted := await self._read(COUNTED, erasure.to_parameters()):
+            return counted[0]
         counts = await self._warehouse.query(COUNTS, erasure.to_parameters())
         # An alias `_log` would stand for the column in the condition as well.
         await self._warehouse.insert("erasing", counts.rename_columns({"of_log": "_log"}), fence)
+        return erasure
+
+    async def _read(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Erasure]:
+        """Erasures of which counts stand in `erasing`."""
+        return [
+            Erasure(
+                row["erasure"],
+                SiteId(row["site_id"]),
+                row["month"],
+                Bound(row["_log"], row["positions"]) if row["positions"] else NO_LOG,
+            )
+            for row in (await self._warehouse.query(sql, parameters)).to_pylist()
+        ]
 
     async def _finish(self, erasure: Erasure) -> None:
         parameters = erasure.to_parameters()

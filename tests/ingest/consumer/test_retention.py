@@ -12,16 +12,34 @@ from sqlalchemy import update
 
 from deploy.jobs import BatchCutShortError, BetweenBatches
 from ingest.progress import read_progress
-from ingest.retention import Retention
+from ingest.retention import Bound, Retention
 from ingest.writer import no_failpoint
 from schemas.control import tables
 from schemas.event import SiteId
 from schemas.warehouse.errors import WarehouseError
-from tests.ingest.consumer.rivers import DAY, NOW, OTHER_SITE, SITE, Crash, crash_at, make_line
+from tests.conftest import open_empty
+from tests.door.faults import Kind
+from tests.ingest.consumer.rivers import (
+    DAY,
+    NOW,
+    OTHER_SITE,
+    PATIENCE,
+    SITE,
+    Crash,
+    crash_at,
+    make_line,
+    open_river,
+    until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from ingest.enrich.pipeline import Enricher
+    from tests.door.process import Door
     from tests.ingest.consumer.rivers import River
 
 BOT = "Googlebot/2.1 (+http://www.google.com/bot.html)"
@@ -29,6 +47,16 @@ BOT = "Googlebot/2.1 (+http://www.google.com/bot.html)"
 
 def make_retention(river: River, failpoint: Callable[[str], None] = no_failpoint) -> Retention:
     return Retention(river.warehouse, river.control, river.versions, river.clock, failpoint)
+
+
+@pytest.fixture
+async def shared(control: AsyncEngine, door: Door, tmp_path: Path, enricher: Enricher) -> AsyncIterator[River]:
+    """A river into a warehouse that other processes write to as well."""
+    async with open_empty(door.url) as warehouse:
+        river = await open_river(control, warehouse, tmp_path, enricher)
+        yield river
+        door.clear()
+        await river.log.close()
 
 
 async def keep(river: River, site: int, months: int | None) -> None:
@@ -159,3 +187,35 @@ async def test_no_erased_row_comes_back_when_the_log_is_read_again(river: River)
     await river.warehouse.command("TRUNCATE TABLE receipts")  # as if nothing had been consumed
     await river.consume()
     assert await river.positions() == before
+
+
+async def test_counts_that_land_after_the_next_leader_has_resumed_are_finished_and_not_counted_again(
+    shared: River, door: Door
+) -> None:
+    await fill(shared)
+    bound = Bound(shared.number, [2, 0])
+    door.fault(Kind.HOLD, "INSERT INTO `?erasing")
+    first = asyncio.create_task(make_retention(shared).erase(SiteId(SITE), 202609, bound))
+    await until(lambda: door.held() == 1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = make_retention(shared)
+    await second.resume()
+    door.release()
+    async with asyncio.timeout(PATIENCE):
+        while not await shared.rows("SELECT 1 AS one FROM erasing"):  # noqa: ASYNC110 (rows have no event)
+            await asyncio.sleep(0.02)
+    shared.now += 1
+    await second.erase(SiteId(SITE), 202609, bound)
+    assert await months_of(shared, SITE) == [202610, 202610, 202611]
+    assert await shared.rows("SELECT count() AS left FROM erasing") == [{"left": 0}]
+    await shared.assert_ledger_closes()
+
+
+async def test_counts_whose_answer_was_lost_are_counted_once(shared: River, door: Door) -> None:
+    await fill(shared)
+    door.fault(Kind.LOSE_ANSWER, "INSERT INTO `?erasing")
+    await make_retention(shared).erase(SiteId(SITE), 202609, Bound(shared.number, [2, 0]))
+    assert door.waiting() == 0
+    assert await months_of(shared, SITE) == [202610, 202610, 202611]
+    await shared.assert_ledger_closes()
