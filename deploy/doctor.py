@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ingest.enrich.geo_status import geo_status
@@ -45,7 +45,7 @@ async def read_findings(parts: Parts) -> Sequence[dict[str, str]]:
     """Look at everything; a part that fails is a finding, never an exception."""
     findings = [
         Finding("version", "ok", f"Pulse {version('pulse-analytics')} on Python {platform.python_version()}"),
-        Finding("libraries", "ok", ", ".join(f"{name} {version(name)}" for name in LIBRARIES)),
+        look_at_libraries(),
         look_at_disk(parts),
         look_at_places(parts),
         look_at_forwarding(parts),
@@ -58,6 +58,19 @@ async def read_findings(parts: Parts) -> Sequence[dict[str, str]]:
         await look_at_lag(parts),
     ]
     return [finding._asdict() for finding in findings]
+
+
+def look_at_libraries() -> Finding:
+    """Their versions."""
+    return Finding("libraries", "ok", ", ".join(f"{name} {read_version(name)}" for name in LIBRARIES))
+
+
+def read_version(library: str) -> str:
+    """The version; an image for servers is made without the embedded engine."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "is not installed"
 
 
 async def look_at(check: str, ping: Awaitable[None], well: str) -> Finding:

@@ -1,4 +1,4 @@
-"""What `pulse doctor` says of parts of the warehouse that were set aside."""
+"""What `pulse doctor` says of parts of the warehouse that were set aside, and of libraries that were left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from deploy.doctor import look_at_set_aside
+from deploy import doctor
+from deploy.doctor import look_at_libraries, look_at_set_aside
 from schemas.warehouse.errors import WarehouseError
 from tests.schemas.test_failed_writes import failing_disk
 
@@ -24,3 +25,11 @@ async def test_parts_that_were_set_aside_are_told_with_their_tables(embedded_war
     finding = await look_at_set_aside(parts)
     assert finding.state == "warning"
     assert "1 set aside (events; " in finding.text
+
+
+def test_a_library_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LIBRARIES", ("aiohttp", "pulse-no-such-library"))
+    finding = look_at_libraries()
+    assert finding.state == "ok"
+    assert finding.text.startswith("aiohttp 3.")
+    assert finding.text.endswith(", pulse-no-such-library is not installed")
