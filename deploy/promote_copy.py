@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from deploy.promote_target import Target
 
 ENOUGH_ROWS = 20_000  # a last round of so few rows is short
+SMALLER = 0.75  # a round that is more than this part of the one before is as small as they get
 SHOWN = 20
 ERASED = "SELECT DISTINCT site_id, erasure FROM erased"
 DELETE = "DELETE FROM events WHERE site_id = {site:UInt32} AND toYYYYMM(local_date) = {month:UInt32}"
@@ -43,14 +45,20 @@ class Copier:
         self._since: Sequence[int] | None = None
 
     async def copy_rounds(self) -> LogFacts:
-        """Copy what has been consumed, again and again until little is left; the old warehouse may grow meanwhile."""
+        """Copy what has been consumed, again and again until little is left; the old warehouse may grow meanwhile.
+
+        A round takes some time however little there is to copy, so where much comes all the time little is never left:
+        what comes during a round is then the least that there can be.
+        """
+        before = math.inf
         while True:
             facts = await self._source.look()
             await self._take_over(facts.number, range(facts.partitions))
             rows = await self.copy(Span(facts.number, self._since, facts.positions))
             self._since = facts.positions
-            if rows <= ENOUGH_ROWS:
+            if rows <= ENOUGH_ROWS or rows > before * SMALLER:
                 return facts
+            before = rows
             self._show.say(f"{rows} rows copied; now those that came meanwhile")
 
     async def copy(self, span: Span) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from deploy import copying
+from deploy import copying, promote_copy
 from deploy.admin_move import MOVES
 from deploy.promote_copy import Copier
 from deploy.promote_source import Source
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from deploy.asking import Arguments, Result
     from deploy.parts import Parts
+    from deploy.promote_source import LogFacts
     from schemas.warehouse.client import Warehouse
 
 PARTITIONS = 2
@@ -116,6 +117,24 @@ async def test_rows_that_come_between_rounds_are_copied_once(old: Old, new: Ware
     assert sum(proof.cells.values()) == 2 * 340 * 20  # received and stored
     await copier.prove(7, mend=False)
     assert await count(new) == 340 * 20
+
+
+async def test_rounds_end_where_as_much_comes_during_a_round_as_was_copied_in_it(
+    old: Old, new: Warehouse, copier: Copier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promote_copy, "ENOUGH_ROWS", 100)
+    coming = iter((100, 40, 35, 35, 35))
+    looked = Source.look
+
+    async def look(source: Source) -> LogFacts:
+        facts = await looked(source)
+        await old.add(next(coming))  # while what it found is copied
+        return facts
+
+    monkeypatch.setattr(Source, "look", look)
+    await copier.copy_rounds()
+    assert await count(new) == (300 + 100 + 40 + 35) * 20
+    assert list(coming) == [35]
 
 
 async def test_what_was_erased_meanwhile_is_gone_in_the_copy_too(
