@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from deploy.admin_ledger import LEDGER_COMMANDS
 from deploy.admin_move import MOVES, stand_still
-from deploy.asking import SOCKET, Arguments, Result, short_path
+from deploy.asking import FAILED, SOCKET, Arguments, Result, short_path
 from deploy.doctor import read_findings
 from deploy.parts import open_parts
 from deploy.private import working_in_private_folder
 from deploy.terminal import CommandError
 from ingest.dead_letters import DeadLetter, DeadLetterGoneError
+from ingest.log import LogUnavailableError
 from ingest.writer import no_failpoint
+from schemas.in_flight import InFlightUnknownError
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from deploy.asking import Ask
     from deploy.parts import Parts
     from deploy.settings import Settings
-
-FAILED = 422
 
 
 async def list_dead_letters(parts: Parts, arguments: Arguments) -> Result:
@@ -74,7 +75,15 @@ COMMANDS: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
     "doctor": examine,
     **MOVES,
 }
-EXPECTED = (CommandError, DeadLetterGoneError, WarehouseError, ValueError)
+EXPECTED = (
+    CommandError,
+    DeadLetterGoneError,
+    LogUnavailableError,
+    InFlightUnknownError,
+    WarehouseError,
+    SQLAlchemyError,
+    ValueError,
+)
 ALL = 1_000_000
 
 
@@ -87,6 +96,11 @@ def to_row(letter: DeadLetter) -> Result:
         "reason": letter.reason,
         "retried": letter.retried,
     }
+
+
+def to_problem(error: Exception) -> str:
+    """What went wrong; of a control plane what it said, without the statement that was sent."""
+    return f"the control plane: {error.orig}" if isinstance(error, DBAPIError) else str(error)
 
 
 def to_position(text: str) -> tuple[int, int, int]:
@@ -128,7 +142,7 @@ async def answering_commands(parts: Parts) -> AsyncIterator[None]:
         try:
             result = await COMMANDS[request.match_info["command"]](parts, orjson.loads(await request.read()))
         except EXPECTED as error:
-            return web.Response(status=FAILED, body=orjson.dumps({"error": str(error)}))
+            return web.Response(status=FAILED, body=orjson.dumps({"error": to_problem(error)}))
         return web.Response(body=orjson.dumps(result, default=str))
 
     app = web.Application()

@@ -29,15 +29,18 @@ Ask: TypeAlias = "Callable[[str, Arguments], Awaitable[Result]]"
 
 SOCKET = "pulse.sock"
 LONGEST_PATH = 100  # the kernel takes 107 bytes
-DONE = 200
+DONE, FAILED = 200, 422
+ANSWER_SECONDS = 300.0
 log = structlog.get_logger()
 
 
-async def run_admin(settings: Settings, command: str, arguments: Arguments) -> Result:
-    """Have a command run; raise CommandError with what went wrong."""
+async def run_admin(
+    settings: Settings, command: str, arguments: Arguments, seconds: float | None = ANSWER_SECONDS
+) -> Result:
+    """Have a command run; raise CommandError with what went wrong. `seconds` as `ask_server` takes them."""
     if (settings.data / SOCKET).exists():
         try:
-            return await ask_server(settings.data, command, arguments)
+            return await ask_server(settings.data, command, arguments, seconds)
         except aiohttp.ClientConnectorError:
             log.debug("no_server", folder=str(settings.data))
     from deploy.admin import run_alone  # noqa: PLC0415 - loads the engine, which asking a server does not need
@@ -68,16 +71,31 @@ async def is_served(folder: Path) -> bool:
         return True
 
 
-async def ask_server(folder: Path, command: str, arguments: Arguments) -> Result:
-    """Raise ClientConnectorError when nobody listens."""
+async def ask_server(
+    folder: Path, command: str, arguments: Arguments, seconds: float | None = ANSWER_SECONDS
+) -> Result:
+    """Have the server run a command, which may take so many seconds, None for as long as it takes.
+
+    Raise CommandError with what went wrong there, ClientConnectorError when nobody listens.
+    """
+    timeout = aiohttp.ClientTimeout(total=seconds)
     with short_path(folder) as path:
-        connector = aiohttp.UnixConnector(path)
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.post(f"http://pulse/{command}", data=orjson.dumps(arguments)) as response,
-        ):
-            answer: Result = orjson.loads(await response.read())
-    if response.status != DONE:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path), timeout=timeout) as session:
+            try:
+                async with session.post(f"http://pulse/{command}", data=orjson.dumps(arguments)) as response:
+                    return to_result(response.status, await response.read())
+            except TimeoutError as error:
+                message = f"the server gave no answer in {seconds:.0f} s; it may still be at work on {command}"
+                raise CommandError(message) from error
+
+
+def to_result(status: int, body: bytes) -> Result:
+    """What the server says; raise CommandError for anything but a result."""
+    if status not in {DONE, FAILED}:
+        message = f"the server failed (status {status}): its log says why"
+        raise CommandError(message)
+    answer: Result = orjson.loads(body)
+    if status == FAILED:
         raise CommandError(str(answer["error"]))
     return answer
 

@@ -24,7 +24,7 @@ from deploy.copying_alone import working_alone
 from deploy.terminal import CommandError
 from ingest.log.open import parse_url
 from schemas.control.connect import open_control
-from schemas.warehouse.embedded import to_folder
+from schemas.warehouse.address import to_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ async def back_up(
     with working_alone(settings.data, "backup"):
         name = PREFIX + uuid.uuid4().hex
         with without_shadows(places[0] / "shadow"):
-            frozen = await run_admin(settings, "backup-freeze", {"name": name})
+            frozen = await run_admin(settings, "backup-freeze", {"name": name}, None)
             return write_backup(places, name, frozen, Order(target, tell, with_log))
 
 

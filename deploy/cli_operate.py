@@ -65,5 +65,5 @@ def retry_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """Append lines to the log again, with the receipt time and id that they had."""
-    result = run(run_admin(read_settings(), "dead-letters-retry", {"id": letter}))
+    result = run(run_admin(read_settings(), "dead-letters-retry", {"id": letter}, None))
     Speaker(as_json).show(result, f"{result['retried']} appended to the log again")

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from deploy.admin import COMMANDS
-from deploy.asking import DONE, Arguments, Result, is_served, short_path
+from deploy.asking import Arguments, Result, ask_server, is_served
 from deploy.clock import read_clock
 from deploy.copying import KEPT_IDS, Chunk, Measure, Piece, Span
 from deploy.copying_proof import Proof
@@ -133,7 +133,7 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
         async def ask(command: str, arguments: Arguments) -> Result:
             try:
-                return await ask_patiently(settings.data, command, arguments)
+                return await ask_server(settings.data, command, arguments, None)  # it may take hours
             except aiohttp.ClientError as error:
                 message = f"the server went away ({error}): run this again"
                 raise CommandError(message) from error
@@ -143,17 +143,3 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
     async with open_parts(settings, no_failpoint) as parts:
         await parts.retention.resume()
         yield Source(settings, lambda command, arguments: COMMANDS[command](parts, arguments))
-
-
-async def ask_patiently(data: Path, command: str, arguments: Arguments) -> Result:
-    """Have the server run a command that may take hours; raise CommandError, aiohttp.ClientError."""
-    with short_path(data) as path:
-        connector, never = aiohttp.UnixConnector(path), aiohttp.ClientTimeout(total=None)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=never) as session,
-            session.post(f"http://pulse/{command}", data=orjson.dumps(arguments)) as response,
-        ):
-            answer: Result = orjson.loads(await response.read())
-    if response.status != DONE:
-        raise CommandError(str(answer["error"]))
-    return answer
