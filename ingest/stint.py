@@ -20,7 +20,7 @@ from ingest.fences import take_over
 from ingest.gathering import Gathered, Gatherer, Sizes, first_of
 from ingest.judging import Judge
 from ingest.lately_seen import HOUR, LatelySeen
-from ingest.log import LogUnavailableError
+from ingest.log import LogUnavailableError, ShareLostError
 from ingest.preparing import Prepared, Preparer, join
 from ingest.progress import read_progress
 from ingest.retrying import retrying
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from schemas.warehouse.client import Warehouse
 
 TRIM_EVERY = 1_000
+TELL_EVERY = 2.0  # seconds
 WAIT_FOR_ROOM = 2.0
 logger = structlog.get_logger()
 
@@ -107,6 +108,8 @@ class Stint:
         self._unconsumed = Unconsumed(parts.log)
         self._state: StintState = "starting"
         self._trimmed = 0
+        self._told: Positions = {}
+        self._committing = asyncio.Lock()
 
     @property
     def state(self) -> StintState:
@@ -131,16 +134,29 @@ class Stint:
         """
         progress = await self._start()
         self._state = "running"
-        beside = asyncio.create_task(self._keep_up())
+        beside = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._keep_told())]
         try:
             await self._consume(progress)
         except OverBudgetError:
             logger.warning("consumer_stops_over_budget")
         finally:
-            await end(beside)
+            await end(*beside)
 
     async def _keep_up(self) -> None:
         await Upkeep(self._unconsumed, self._duplicates, self._parts.sources.salts, self._clock).run()
+
+    async def _keep_told(self) -> None:
+        """Commit what the log has not heard: who landed it may have lost the share, or the log was away just then.
+
+        Those who ask how far all has been consumed would wait for the next batch, and that may never come.
+        """
+        while True:
+            if self._told != self.consumed:
+                try:
+                    await self._commit()
+                except (LogUnavailableError, ShareLostError) as error:  # one that is lost ends by itself
+                    logger.warning("log_not_told", problem=str(error))
+            await asyncio.sleep(TELL_EVERY)
 
     async def _start(self) -> Progress:
         parts, partitions = self._parts, self._share.partitions
@@ -208,7 +224,7 @@ class Stint:
             self._duplicates.remember(sends)
             self._hooks.landed(landing)
         self._gatherer.ready.set()
-        await self._tell_log(batch.gathered)
+        await self._tell_log()
 
     async def _judge_surely(self, batch: Batch, marks: Marks | None) -> tuple[Landing, Sends]:
         async for attempt in retrying():
@@ -233,16 +249,23 @@ class Stint:
         except WarehouseError:
             return True  # the insert will say what is wrong
 
-    async def _tell_log(self, gathered: Gathered) -> None:
+    async def _tell_log(self) -> None:
         """Commit the positions and let go of the blocks; a failure means nothing, since the receipts have landed."""
         try:
-            await self._share.commit(gathered.ends)
+            await self._commit()
             self._hooks.failpoint("committed")
             if not self._trimmed <= self._clock() < self._trimmed + TRIM_EVERY:
                 self._trimmed = self._clock()
-                await asyncio.gather(*(self._parts.log.trim(*item) for item in gathered.ends.items()))
+                await self._unconsumed.let_go()
         except LogUnavailableError as error:
             logger.warning("log_not_told", problem=str(error))
+
+    async def _commit(self) -> None:
+        """Commit how far all is consumed; one at a time, so that none goes back behind another."""
+        async with self._committing:
+            positions = dict(self.consumed)
+            await self._share.commit(positions)
+            self._told = positions
 
 
 async def end(*tasks: asyncio.Task[object]) -> None:

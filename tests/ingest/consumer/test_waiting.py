@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ingest import stint as stint_module
 from ingest.log import DEAD, LogUnavailableError
+from ingest.log.sqlite import SqliteShare
 from ingest.progress import read_progress
 from schemas.warehouse.errors import WarehouseError, WarehouseUnknownError
-from tests.ingest.consumer.rivers import NOW, make_line, until
+from tests.ingest.consumer.rivers import NOW, PATIENCE, Crash, crash_at, make_line, until
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Mapping
 
     from ingest.consumer import Consumer
     from ingest.progress import Progress
@@ -29,6 +32,13 @@ def read_lag(consumer: Consumer) -> tuple[float, dict[str, float]]:
         metric.samples for kind in (metrics.lag_seconds, metrics.lag_records) for metric in kind.collect()
     )
     return seconds.value, {sample.labels["partition"]: sample.value for sample in records}
+
+
+async def until_committed(river: River, position: int) -> None:
+    """Return when the log has been told that partition 0 is consumed up to there."""
+    async with asyncio.timeout(PATIENCE):
+        while (await river.log.committed())[0] != position:  # noqa: ASYNC110 - only asking tells
+            await asyncio.sleep(0)
 
 
 async def test_answers_may_be_lost_for_as_long_as_it_takes(river: River, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +97,39 @@ async def test_what_waits_is_told_while_the_warehouse_is_away(river: River, monk
     is_away = False
     await running
     assert read_lag(consumer) == (0.0, {})
+
+
+async def test_what_landed_is_committed_though_the_log_was_away_and_nothing_comes_any_more(
+    river: River, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stint_module, "TELL_EVERY", 0.0)
+    failures = [LogUnavailableError("no coordinator")] * 2
+    commit = SqliteShare.commit
+
+    async def fail(share: SqliteShare, positions: Mapping[int, int]) -> None:
+        if failures and positions[0]:
+            raise failures.pop()
+        await commit(share, positions)
+
+    monkeypatch.setattr(SqliteShare, "commit", fail)
+    await river.append([make_line()])
+    consumer, stop = river.make_consumer(), asyncio.Event()
+    running = asyncio.create_task(consumer.run(stop))
+    await until_committed(river, 1)
+    assert not failures
+    stop.set()
+    await running
+
+
+async def test_a_share_that_is_taken_over_is_committed_as_far_as_the_warehouse_has_it(
+    river: River,
+) -> None:
+    await river.append([make_line()])
+    with pytest.raises(Crash):
+        await river.consume(crash_at("receipts"))
+    assert (await river.log.committed())[0] == 0
+    consumer, stop = river.make_consumer(), asyncio.Event()
+    running = asyncio.create_task(consumer.run(stop))
+    await until_committed(river, 1)
+    stop.set()
+    await running
