@@ -34,6 +34,12 @@ MEANINGS = {
 }
 
 
+class WrongInstantError(CommandError):
+    """An option that is to be an instant is none."""
+
+    exit_code = 2
+
+
 @app.callback()
 def ledger(  # noqa: PLR0913 - the options of a command
     context: typer.Context,
@@ -53,6 +59,7 @@ def ledger(  # noqa: PLR0913 - the options of a command
     """
     if context.invoked_subcommand is not None:
         return
+    refuse_wrong_instants(start, end)
     if verify:
         if site:
             message = "--verify counts all sites: leave --site away"
@@ -76,6 +83,7 @@ def repair(
 
     Needed only when `pulse ledger` or the metric pulse_positions_doubled says so.
     """
+    refuse_wrong_instants(start, end)
     found = run(find_damage(start, end, as_json=as_json))
     hours = sorted({str(row["hour"]) for row in (*found.doubled, *found.torn)})
     if hours and not yes:
@@ -87,6 +95,16 @@ def repair(
     result = run(work(hours, as_json=as_json))
     text = f"{result['copies']} second copies deleted, {result['moves']} rows that are duplicates taken out of events"
     Speaker(as_json).show(result, text if hours else "nothing to repair")
+
+
+def refuse_wrong_instants(start: str, end: str) -> None:
+    """Raise WrongInstantError unless each is an instant or empty."""
+    for option, text in (("--start", start), ("--end", end)):
+        try:
+            datetime.fromisoformat(text or "2026-11-21")
+        except ValueError:
+            message = f"{option} {text}: write an instant as ISO 8601 has it, for example 2026-11-21T10:00Z"
+            raise WrongInstantError(message) from None
 
 
 def to_arguments(start: str, end: str, site: str) -> dict[str, str]:

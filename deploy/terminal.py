@@ -74,11 +74,11 @@ def print_json(result: Mapping[str, object]) -> None:
 
 
 def read_settings() -> Settings:
-    """The settings, or all that is wrong with them at once."""
+    """The settings; raise SettingError with all that is wrong with them at once."""
     try:
         return Settings()
     except ValidationError as error:
-        raise CommandError("; ".join(map(to_problem, error.errors()))) from error
+        raise SettingError("; ".join(map(to_problem, error.errors()))) from error
 
 
 def to_problem(item: ErrorDetails) -> str:
