@@ -62,12 +62,12 @@ def parse_url(url: str) -> tuple[Path, int | None]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     partitions = options.pop("partitions", None)
     if options:
-        message = f"log URL {url!r}: {', '.join(options)} is not understood; {KNOWN}"
+        message = f"log URL: {', '.join(options)} is not understood; {KNOWN}"
         raise ValueError(message)
     if partitions is None:
         return Path(place), None
     if not partitions.isascii() or not partitions.isdigit():
-        message = f"log URL {url!r}: partitions={partitions} is not a number; {KNOWN}"
+        message = f"log URL: partitions={partitions} is not a number; {KNOWN}"
         raise ValueError(message)
     return Path(place), int(partitions)
 

@@ -76,7 +76,7 @@ def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
     wrong = {"PLAN": "gold", "COLLECT_LIMIT": "-1", "LISTEN": "8000", "TRUSTED_PROXIES": "10.0.0.1/8, ::1, proxy"}
     pulse = Product(tmp_path / "what?", wrong, port=1)
     done = pulse.run("site", "list", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "PULSE_PLAN" in done.stderr
     assert "PULSE_COLLECT_LIMIT" in done.stderr
     assert "127.0.0.1:8000" in done.stderr

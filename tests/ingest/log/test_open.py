@@ -48,6 +48,13 @@ def test_a_url_that_is_not_understood_says_what_is(url: str, what: str) -> None:
         parse_url(url)
 
 
+@pytest.mark.parametrize("option", ["partition=4", "partitions=four"])
+def test_what_may_be_a_password_is_not_shown(option: str) -> None:
+    with pytest.raises(ValueError, match=option.partition("=")[0]) as caught:
+        parse_url(f"sqlite:////pulse:s3cret@h/log.db?{option}")
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("partitions", [0, 65535])
 async def test_a_number_of_partitions_has_limits(tmp_path: Path, partitions: int) -> None:
     with pytest.raises(ValueError, match="1 to 65534 partitions"):
