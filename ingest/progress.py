@@ -98,7 +98,7 @@ class Progress:
 
 
 async def read_progress(warehouse: Warehouse, log: EventLog, number: int, partitions: Sequence[int]) -> Progress:
-    """Find out where to go on; raise LogDamagedError when the log ends below what has landed of it."""
+    """Find out where to go on; raise LogDamagedError when the log ends below what the warehouse knows of it."""
     rows = (await warehouse.query(CONSUMED, {"log": number, "partitions": list(partitions)})).to_pylist()
     consumed: dict[int, int] = {row["_partition"]: row["consumed"] for row in rows}
     bounds = {partition: await log.bounds(partition) for partition in partitions}
@@ -110,9 +110,9 @@ async def read_progress(warehouse: Warehouse, log: EventLog, number: int, partit
     for (partition, _month), (offset, _place) in (*marks.landed.items(), *marks.deleted.items()):
         if partition in landed:
             landed[partition] = max(landed[partition], offset + 1)
-    for partition, bound in bounds.items():
-        refuse_cut_log(partition, bound.end, landed[partition])
     under_way = await read_under_way(warehouse, number, begins)
+    for partition, bound in bounds.items():
+        refuse_cut_log(partition, bound.end, max(landed[partition], under_way.get(partition, 0)))
     ends = begins | under_way if under_way else None
     cut_short = landed != begins or ends is not None
     leftover = await read_leftover(warehouse, number, begins, marks) if cut_short else None
@@ -131,11 +131,11 @@ def tell_of_lost_records(partition: int, consumed: int, begin: int) -> None:
         log.error("log_dropped_unconsumed_records", partition=partition, first=consumed, last=begin - 1)
 
 
-def refuse_cut_log(partition: int, end: int, landed: int) -> None:
-    """Raise LogDamagedError when the log ends before what has landed of it."""
-    if end < landed:
+def refuse_cut_log(partition: int, end: int, known: int) -> None:
+    """Raise LogDamagedError when the log ends before what has landed of it, or was written down as about to land."""
+    if end < known:
         message = (
-            f"log partition {partition} ends at position {end}, but the warehouse holds it up to {landed}: the log was "
+            f"log partition {partition} ends at position {end}, but the warehouse knows it up to {known}: the log was "
             "restored or cut. New events would be taken for old ones. `pulse log adopt` makes it a log of its own."
         )
         raise LogDamagedError(message)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ingest.gathering import Sizes
+from ingest.log import LogDamagedError
 from schemas.warehouse.errors import WarehouseError
 from tests.ingest.consumer.rivers import (
     DAY,
@@ -27,6 +28,7 @@ from tests.ingest.consumer.rivers import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from schemas.warehouse.fence import Fence
     from tests.ingest.consumer.rivers import Line, River
 
 MONTH = 31 * DAY
@@ -93,6 +95,31 @@ async def test_what_came_after_a_crash_does_not_change_the_batch_that_was_cut_sh
     assert await river.positions() == [(0, 0, 1), (1, 0, 0), (1, 0, 1)]
     assert await river.positions("duplicates") == [(0, 0, 0)]
     await river.assert_ledger_closes()
+
+
+async def test_a_log_that_ends_within_a_batch_that_was_cut_short_is_refused(
+    river: River, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await river.append([make_line(), make_line(ts=NOW - MONTH, ingest=True)])
+    insert = river.warehouse.insert
+
+    async def insert_no_event(table: str, rows: pa.Table, fence: Fence | None = None) -> None:
+        if table == "events":
+            raise Crash(table)
+        await insert(table, rows, fence)
+
+    monkeypatch.setattr(river.warehouse, "insert", insert_no_event)
+    with pytest.raises(Crash):
+        await river.consume()
+    assert await river.rows("SELECT ends FROM batches") == [{"ends": [3, 0]}]
+    await river.log.close()
+    (river.folder / "log.db").unlink()
+    restored = await river.reopen()
+    await restored.append([make_line()])
+    with pytest.raises(LogDamagedError, match="pulse log adopt"):
+        await restored.consume()
+    await restored.log.close()
 
 
 async def test_a_row_is_not_its_own_duplicate_after_a_crash(river: River) -> None:
