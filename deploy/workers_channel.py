@@ -1,6 +1,6 @@
 """What a parent and its workers say to each other, over a pair of sockets that the worker inherits one end of.
 
-A line a message. The end of the stream is a message too: the other one is gone.
+A line a message. The end of the stream is a message too: the other one is gone, perhaps in the middle of a line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deploy.workers_figures import Figures
 
 LONGEST = 16 * 1024**2  # of a line: the figures of all workers
+END = b"\n"
 MAX_WAITING = 1024**2  # bytes for one that does not read
 
 
@@ -62,7 +63,7 @@ class Channel:
     async def messages(self) -> AsyncIterator[Message]:
         """What the other one says, until it is gone."""
         try:
-            while line := await self._reader.readline():
+            while (line := await self._reader.readline()).endswith(END):
                 yield to_message(line)
         except ConnectionError:
             return
@@ -78,7 +79,7 @@ class Channel:
 
 def to_line(message: Message) -> bytes:
     """Write it; infinite numbers, too, which not all JSON knows."""
-    return json.dumps(message).encode() + b"\n"
+    return json.dumps(message).encode() + END
 
 
 def to_message(line: bytes) -> Message:

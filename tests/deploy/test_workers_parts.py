@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -19,10 +20,13 @@ from deploy.workers_channel import Kind, Message, to_line, to_message
 from deploy.workers_figures import add_to_past, add_up
 from deploy.workers_member import to_figures, to_text
 from deploy.workers_place import Place
+from deploy.workers_post import Post
 from schemas.control.tables import keys
 from tests.ingest.collecting import add_key, add_project
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from deploy.base import Base
@@ -82,6 +86,20 @@ def test_figures_arrive_as_they_were_told_and_are_written_as_one_process_writes_
     assert to_text(said.figures) == generate_latest(registry)
     with pytest.raises(ValueError, match="nonsense"):
         to_message(b'["nonsense", 0, [], 0]')
+
+
+async def test_a_worker_that_dies_in_the_middle_of_a_line_has_said_all_before_it(tmp_path: Path) -> None:
+    lines = to_line(Message(Kind.FIGURES, 1, make_figures(3, 7.0, 100))), to_line(Message(Kind.FIGURES, 2))[:-9]
+    program = tmp_path / "worker.py"
+    program.write_text(f"import os, sys; os.write(int(sys.argv[1].split(',')[2]), {b''.join(lines)!r}); os._exit(9)")
+    post = Post(Place(0, 1, -1, ()), (sys.executable, "-I", str(program)), (), answer_nothing)
+    await post.start()
+    assert await post.stay() == 9
+    assert find(post.figures, "answers_total") == {(("status", "202"),): 3}
+
+
+async def answer_nothing(_message: Message) -> Message:
+    raise AssertionError
 
 
 def test_cores_and_limits_are_shared_out() -> None:
