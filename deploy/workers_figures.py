@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 LASTING = frozenset({"counter", "histogram", "summary"})  # what stays when its worker is gone
-OF_A_PROCESS = ("process_", "python_")
+# What each process has a limit of its own for belongs here: of a sum nobody could say whether one is full.
+OF_A_PROCESS = ("process_", "python_", "pulse_collector_waiting_bytes")
 BIRTH = "_created"
 AGE = "_seconds"
 
@@ -83,7 +84,7 @@ def join(family: Family, name: str, one: float, other: float) -> float:
 
 
 def is_of_process(family: Family) -> bool:
-    """Whether it tells of a process, not of what Pulse does."""
+    """Whether it tells of one process, not of what all do together."""
     return family.name.startswith(OF_A_PROCESS)
 
 

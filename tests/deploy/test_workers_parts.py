@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +22,7 @@ from deploy.workers_figures import add_to_past, add_up
 from deploy.workers_member import to_figures, to_text
 from deploy.workers_place import Place
 from deploy.workers_post import Post
+from ingest.collector_metrics import CollectorMetrics
 from schemas.control.tables import keys
 from tests.ingest.collecting import add_key, add_project
 
@@ -64,6 +66,15 @@ def test_counts_and_states_are_added_ages_are_the_highest_and_processes_are_told
     assert find(whole, "waiting_bytes") == {(): 7}
     assert find(whole, "lag_seconds") == {(): 7.0}
     assert find(whole, "process_resident_memory_bytes") == {(("worker", "0"),): 100, (("worker", "1"),): 200}
+
+
+def test_what_waits_is_told_of_each_worker_since_each_has_the_limit() -> None:
+    figures: dict[int, Figures] = {}
+    for worker, waiting in enumerate((3, 4)):
+        registry = CollectorRegistry()
+        CollectorMetrics(registry).waiting = partial(int, waiting)
+        figures[worker] = to_figures(registry)
+    assert find(add_up((), figures), "pulse_collector_waiting_bytes") == {(("worker", "0"),): 3, (("worker", "1"),): 4}
 
 
 def test_of_those_that_are_gone_the_counts_stay_and_the_states_do_not() -> None:

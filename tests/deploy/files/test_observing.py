@@ -11,6 +11,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from pydantic import BaseModel, ConfigDict
 
 from deploy.role import Role
+from ingest.blocks import MAX_WAITING
 from ingest.collector_metrics import CollectorMetrics
 from ingest.consumer_metrics import ConsumerMetrics
 from ingest.doubled import DoubledAlarm
@@ -161,6 +162,17 @@ def test_an_alert_says_how_bad_it_is_and_what_is_so(rule: Rule) -> None:
     assert rule.annotations["summary"]
     assert set(rule.annotations) <= {"summary", "action"}
     assert re.match(DURATION, rule.for_ or "0s")
+
+
+def test_a_backlog_is_that_of_the_fullest_process_since_each_has_the_limit() -> None:
+    (rule,) = [rule for rule in RULES if rule.alert == "PulseCollectorBacklog"]
+    asked = promql_parser.parse(rule.expr)
+    assert isinstance(asked, promql_parser.BinaryExpr)
+    assert (str(asked.lhs), str(asked.rhs)) == (
+        "max by (instance)(pulse_collector_waiting_bytes{})",
+        str(MAX_WAITING // 2),
+    )
+    assert f"at {MAX_WAITING // 2**20} MiB it answers 503" in rule.annotations["summary"]
 
 
 def test_names_of_groups_and_alerts_stand_once() -> None:
