@@ -148,15 +148,27 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def find_plan(options: argparse.Namespace) -> Plan:
+    """The plan of the folder, or a new one where a cluster begins.
+
+    Raise ClusterError where there is none, and for a ClickHouse that is not the one of the folder's cluster: what that
+    has counted lies elsewhere.
+    """
+    known, clickhouse = read_plan(options.folder), getattr(options, "clickhouse", "")
+    if known is None and options.command not in {"start", "servers"}:
+        message = f"{options.folder} holds none: `scripts/cluster start` makes one"
+        raise ClusterError(message)
+    if known is not None and clickhouse not in {"", known.clickhouse}:
+        message = f"{options.folder} holds a cluster with another ClickHouse: stop it and remove the folder {options.folder.absolute()}"
+        raise ClusterError(message)
+    return known or Plan(clickhouse=clickhouse)
+
+
 def main() -> int:
     """Exit 0 when it was done, 1 with one line when not."""
     options = read_options()
-    known = read_plan(options.folder)
-    if known is None and options.command not in {"start", "servers"}:
-        sys.stderr.write(f"cluster: {options.folder} holds none: `scripts/cluster start` makes one\n")
-        return 1
     try:
-        return work(Cluster(options.folder, known or Plan(clickhouse=getattr(options, "clickhouse", ""))), options)
+        return work(Cluster(options.folder, find_plan(options)), options)
     except (ClusterError, ServerDidNotStartError) as error:
         sys.stderr.write(f"cluster: {error}\n")
         return 1
