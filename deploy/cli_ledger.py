@@ -25,6 +25,7 @@ Start = Annotated[str, typer.Option(help="First instant of receipt, ISO 8601; de
 End = Annotated[str, typer.Option(help="Instant after the last; default now")]
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 MEANINGS = {
+    "unreadable": "blocks that are damaged in the log and cannot be read",
     "receipts": "blocks whose receipts are not those of their header",
     "lines": "blocks that hold more or fewer lines than their header counts",
     "missing": "lines in the log that are neither stored, duplicate, dead nor erased",

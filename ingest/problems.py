@@ -16,6 +16,7 @@ EXAMPLES = 10
 class Problem:
     """So many records of one `kind` that are not as they should be, the first of them by position.
 
+    - `unreadable`: blocks that are damaged in the log; what became of their lines is not looked at
     - `receipts`: blocks whose receipts are not those of the header
     - `lines`: blocks that hold more or fewer lines than their header counts
     - `missing`: lines that are nowhere; so many `erased` records of that site and hour are gone on purpose

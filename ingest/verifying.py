@@ -135,30 +135,36 @@ class Verifier:
         What the log has let go of is left out, and blocks wholly outside of these hours of receipt (epoch seconds).
         Raise LogUnavailableError, WarehouseError.
         """
-        blocks = await self._read(partition, position, end)
-        if blocks is None:
+        begin = max(position, (await self._log.bounds(partition)).begin)
+        if begin >= end:
             return Piece(None)
+        try:
+            blocks = await self._read(partition, begin, end)
+        except LogDamagedError:
+            return await self._skip_damage(partition, begin, end)
+        following = blocks.end if blocks.end < end else None
         if not blocks.records or not blocks.touches(hours):
-            return Piece(blocks.end if blocks.end < end else None)
+            return Piece(following)
         problems = [*find_wrong_lines(blocks), *await self._find_wrong_receipts(blocks)]
         problems += await self._find_wrong_rows(blocks)
-        lines = sum(map(count_lines, blocks.records))
-        return Piece(blocks.end if blocks.end < end else None, len(blocks.records), lines, problems)
+        return Piece(following, len(blocks.records), sum(map(count_lines, blocks.records)), problems)
 
-    async def _read(self, partition: int, position: int, end: int) -> Blocks | None:
-        """The blocks there are; None when there are none before the end."""
-        while True:
-            begin = max(position, (await self._log.bounds(partition)).begin)
-            if begin >= end:
-                return None
-            try:
-                found = await self._log.read(partition, begin, READ_BYTES)
-            except LogDamagedError:  # let go of meanwhile
-                position = begin + 1
-                continue
-            records = [record for record in found if record.position < end]
-            whole = len(records) == len(found) and found
-            return Blocks(partition, begin, records[-1].position + 1 if whole else end, records)
+    async def _read(self, partition: int, begin: int, end: int) -> Blocks:
+        """Blocks from there on. Raise LogDamagedError where the first one cannot be read."""
+        try:
+            found = await self._log.read(partition, begin, READ_BYTES)
+        except LogDamagedError:  # maybe of one that comes later
+            found = await self._log.read(partition, begin, 1)
+        records = [record for record in found if record.position < end]
+        whole = len(records) == len(found) and found
+        return Blocks(partition, begin, records[-1].position + 1 if whole else end, records)
+
+    async def _skip_damage(self, partition: int, begin: int, end: int) -> Piece:
+        """Go on after a block that cannot be read, and name it unless the log has let go of it meanwhile."""
+        if (await self._log.bounds(partition)).begin > begin:
+            return Piece(begin + 1)
+        problem = Problem("unreadable", 1, to_examples(partition, [begin]))
+        return Piece(begin + 1 if begin + 1 < end else None, problems=[problem])
 
     async def _find_wrong_receipts(self, blocks: Blocks) -> list[Problem]:
         rows = (await self._ask(RECEIPTS, blocks)).to_pylist()

@@ -84,7 +84,8 @@ def _compress(batch: bytearray, codec: str) -> bytes:
 def to_records(partition: int, position: int, data: bytes) -> tuple[list[Record], int]:
     """Every record from `position` on of what a broker sent, and the position behind it.
 
-    A batch that was cut off at the end is left out. Raise LogDamagedError where a batch is not what was written.
+    A batch that was cut off at the end is left out, and so is one that is not what was written, with all behind it.
+    Raise LogDamagedError where that is the first.
     """
     records: list[Record] = []
     batches = MemoryRecords(data)
@@ -92,6 +93,8 @@ def to_records(partition: int, position: int, data: bytes) -> tuple[list[Record]
     while batches.has_next():
         batch = batches.next_batch()
         if not batch.validate_crc():
+            if behind > position:
+                break
             message = f"the batch at position {batch.base_offset} of log partition {partition} is damaged: wrong sum"
             raise LogDamagedError(message)
         records += (record for record in _open(partition, batch) if record.position >= position)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ingest.copies import Copies
+from ingest.log.sqlite_file import to_id
 from ingest.problems import Problem, add_up
 from ingest.progress import read_progress
 from ingest.retention import Retention
 from ingest.verifying import Verifier
 from ingest.writer import no_failpoint
 from schemas.event import SiteId
-from tests.ingest.consumer.rivers import HOUR, NOW, OTHER_SITE, SITE, Crash, crash_at, make_line
+from tests.ingest.consumer.rivers import DAY, HOUR, NOW, OTHER_SITE, SITE, Crash, crash_at, make_line
 from tests.ingest.consumer.test_copies import consume_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ingest.log import Bounds
     from tests.ingest.consumer.rivers import River
 
 ALWAYS = range(2**32 - 1)
@@ -148,6 +152,39 @@ async def test_a_block_with_fewer_lines_than_it_says_is_named(river: River) -> N
     await river.log.append(0, headers, body)
     await river.consume()
     assert Problem("lines", 1, ["0:1"]) in (await verify(river))[1]
+
+
+def damage(river: River, *positions: int) -> None:
+    """Headers of these blocks of the first partition cannot be read any more."""
+    with closing(sqlite3.connect(river.folder / "log.db")) as connection, connection:
+        rows = [(to_id(0, position),) for position in positions]
+        connection.executemany("UPDATE records SET headers = X'7B' WHERE id = ?", rows)
+
+
+@pytest.mark.parametrize("positions", [[0], [1], [0, 1, 2]])
+async def test_a_damaged_block_is_named_and_all_others_are_looked_at(river: River, positions: list[int]) -> None:
+    await fill(river)
+    lines = [6, 2, 0]
+    damage(river, *positions)
+    unreadable = Problem("unreadable", len(positions), [f"0:{position}" for position in positions])
+    assert await verify(river) == (12 - sum(lines[position] for position in positions), [unreadable])
+
+
+async def test_what_the_log_lets_go_of_meanwhile_is_no_damage(river: River, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(river)
+    before = await river.log.bounds(0)
+    await river.log.trim(0, before.end)
+    await river.log.drop_older(NOW + 2 * DAY)
+    known = [before]
+    bounds = river.log.bounds
+
+    async def read_bounds(partition: int) -> Bounds:
+        return known.pop() if known and partition == 0 else await bounds(partition)
+
+    monkeypatch.setattr(river.log, "bounds", read_bounds)
+    verifier = Verifier(river.warehouse, river.log, river.number)
+    piece = await verifier.verify(0, 0, before.end, ALWAYS)
+    assert (piece.next, piece.problems) == (1, ())
 
 
 async def test_a_long_log_is_read_piece_by_piece(river: River, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,6 +172,19 @@ def test_a_batch_that_is_not_what_was_written_is_damage() -> None:
         to_records(3, 0, bytes(data))
 
 
+def test_batches_before_one_that_is_damaged_are_read() -> None:
+    sound = to_batch([(to_entries(make_headers()), b"a")], "lz4", Producer(1, 0), 0, 7)
+    later = bytearray(to_batch([(to_entries(make_headers()), b"b")], "lz4", Producer(1, 0), 1, 7))
+    struct.pack_into(">q", later, 0, 1)  # its position
+    data = sound + bytes(later)
+    assert [record.body for record in to_records(3, 0, data)[0]] == [b"a", b"b"]
+    damaged = data[:-1] + bytes([data[-1] ^ 1])
+    records, behind = to_records(3, 0, damaged)
+    assert ([record.body for record in records], behind) == ([b"a"], 1)
+    with pytest.raises(LogDamagedError, match="batch at position 1 of log partition 3 is damaged"):
+        to_records(3, 1, damaged)
+
+
 def test_a_batch_cut_off_at_the_end_is_left_for_the_next_fetch() -> None:
     data = to_batch([(to_entries(make_headers()), b"a")], "lz4", Producer(1, 0), 0, 7)
     assert to_records(0, 0, data[:-1]) == ([], 0)
