@@ -159,7 +159,7 @@ def find_plan(options: argparse.Namespace) -> Plan:
         message = f"{options.folder} holds none: `scripts/cluster start` makes one"
         raise ClusterError(message)
     if known is not None and clickhouse not in {"", known.clickhouse}:
-        message = f"{options.folder} holds a cluster with another ClickHouse: stop it and remove the folder {options.folder.absolute()}"
+        message = f"the cluster has another ClickHouse: stop it and remove the folder {options.folder.absolute()}"
         raise ClusterError(message)
     return known or Plan(clickhouse=clickhouse)
 
