@@ -33,8 +33,8 @@ class ConsumerMetrics:
             "pulse_consumer_received_seconds", "Latest receipt time that has landed, epoch seconds", registry=registry
         )
 
-        self.lag_records = Gauge(
-            "pulse_consumer_lag_records", "Blocks that wait in a log partition", ["partition"], registry=registry
+        self.lag_blocks = Gauge(
+            "pulse_consumer_lag_blocks", "Blocks that wait in a log partition", ["partition"], registry=registry
         )
         self.lag_seconds = Gauge(
             "pulse_consumer_lag_seconds", "Age of the oldest event that waits, seconds", registry=registry
@@ -53,7 +53,7 @@ class ConsumerMetrics:
     def forget_partitions(self) -> None:
         """Tell nothing more of partitions that somebody else has."""
         self.position.clear()
-        self.lag_records.clear()
+        self.lag_blocks.clear()
         self.lag_seconds.set(0)
 
     def count(self, landing: Landing, received: int) -> None:

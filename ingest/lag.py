@@ -1,4 +1,4 @@
-"""How far behind the log a consumer is, for `/metrics`: records and seconds, looked at every few seconds."""
+"""How far behind the log a consumer is, for `/metrics`: blocks and seconds, looked at every few seconds."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ async def read_lag(log: EventLog, unconsumed: Unconsumed, metrics: ConsumerMetri
     """Look once; `now` in epoch ms. Raise LogUnavailableError, LogDamagedError."""
     for partition, position in dict(unconsumed.positions).items():
         end = (await log.bounds(partition)).end
-        metrics.lag_records.labels(str(partition)).set(max(0, end - position))
+        metrics.lag_blocks.labels(str(partition)).set(max(0, end - position))
     metrics.lag_seconds.set(max(0, now - await unconsumed.oldest(now)) / 1000)

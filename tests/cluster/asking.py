@@ -50,7 +50,7 @@ def read_metrics(process: PulseProcess, seconds: float = 2.0) -> dict[tuple[str,
 
 def read_partitions(metrics: Mapping[tuple[str, str], float]) -> list[int]:
     """The log partitions that a consumer has."""
-    return sorted(int(labels.split('"')[1]) for name, labels in metrics if name == "pulse_consumer_lag_records")
+    return sorted(int(labels.split('"')[1]) for name, labels in metrics if name == "pulse_consumer_lag_blocks")
 
 
 def ask(cluster: Cluster, endpoint: str, question: Mapping[str, str]) -> Row:

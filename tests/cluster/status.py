@@ -49,8 +49,8 @@ def look_at(process: ServerProcess) -> Look:
         return Look(process.name, str(pid), role, health, read_memory(pid), "", "")
     metrics = read_metrics(process) if "consumer" in process.roles else {}
     partitions = " ".join(map(str, read_partitions(metrics)))
-    records = sum(value for (name, _), value in metrics.items() if name == "pulse_consumer_lag_records")
-    lag = f"{records:.0f} blocks, {metrics.get(('pulse_consumer_lag_seconds', ''), 0):.1f} s" if partitions else ""
+    blocks = sum(value for (name, _), value in metrics.items() if name == "pulse_consumer_lag_blocks")
+    lag = f"{blocks:.0f} blocks, {metrics.get(('pulse_consumer_lag_seconds', ''), 0):.1f} s" if partitions else ""
     return Look(process.name, str(pid), role, read_health(process), read_memory(pid), partitions, lag)
 
 

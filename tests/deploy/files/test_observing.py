@@ -28,7 +28,7 @@ ALARMS = frozenset(
     {
         "pulse_positions_doubled",
         "pulse_consumer_lag_seconds",
-        "pulse_consumer_lag_records",
+        "pulse_consumer_lag_blocks",
         "pulse_fence_lost_total",
         "pulse_consumed_events_total",
         "up",

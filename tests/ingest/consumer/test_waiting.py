@@ -28,10 +28,10 @@ MORE_THAN_A_FLOAT_CAN_DOUBLE = 1100
 def read_lag(consumer: Consumer) -> tuple[float, dict[str, float]]:
     """What /metrics would say: seconds, and what waits by partition."""
     metrics = consumer._parts.metrics  # noqa: SLF001 - as a process registers them
-    ((seconds,), records) = (
-        metric.samples for kind in (metrics.lag_seconds, metrics.lag_records) for metric in kind.collect()
+    ((seconds,), blocks) = (
+        metric.samples for kind in (metrics.lag_seconds, metrics.lag_blocks) for metric in kind.collect()
     )
-    return seconds.value, {sample.labels["partition"]: sample.value for sample in records}
+    return seconds.value, {sample.labels["partition"]: sample.value for sample in blocks}
 
 
 async def until_committed(river: River, position: int) -> None:
