@@ -126,7 +126,8 @@ def promote(  # noqa: PLR0913 - each is an option of the command
     Run it beside the server, with the server's settings. Interrupted, run it again. Exit code 1 on any difference.
     """
     keep_unused_out()
-    from deploy.promote import Goal, promote  # noqa: PLC0415 - loads the engine
+    from deploy.promote import promote  # noqa: PLC0415 - loads the engine
+    from deploy.promote_goal import Goal  # noqa: PLC0415 - as above
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, disable=as_json or not errors.is_terminal, transient=True) as progress:

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 Network: TypeAlias = IPv4Network | IPv6Network
+Ping: TypeAlias = "Callable[[], Awaitable[str | None]]"  # returns what the part waits for, if it does
 ReadMetrics: TypeAlias = "Callable[[], Awaitable[bytes]]"
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 PING_SECONDS = 5.0
+FAILING = "failing"
 NOT_READY = 503
 log = structlog.get_logger()
 
 
 def make_health_app(
-    pings: Mapping[str, Callable[[], Awaitable[None]]],
+    pings: Mapping[str, Ping],
     registry: CollectorRegistry,
     metrics_from: Sequence[Network] = (),
     read_metrics: ReadMetrics | None = None,
@@ -39,9 +41,9 @@ def make_health_app(
         return web.Response(body=b'{"status":"ok"}', content_type="application/json")
 
     async def answer_readyz(_request: web.Request) -> web.Response:
-        answers = await asyncio.gather(*(is_well(*named) for named in pings.items()))
-        parts = {name: "ok" if is_ok else "failing" for name, is_ok in zip(pings, answers, strict=True)}
-        well = all(answers)
+        answers = await asyncio.gather(*(ask(*named) for named in pings.items()))
+        parts = dict(zip(pings, answers, strict=True))
+        well = FAILING not in answers
         body = orjson.dumps({"status": "ok" if well else "degraded", "parts": parts})
         return web.Response(status=200 if well else NOT_READY, body=body, content_type="application/json")
 
@@ -64,11 +66,10 @@ def is_near(peer: str | None, networks: Sequence[Network]) -> bool:
     return address is not None and (address.is_loopback or any(address in network for network in networks))
 
 
-async def is_well(name: str, ping: Callable[[], Awaitable[None]]) -> bool:
-    """Whether a part answers in time; the log says why not."""
+async def ask(name: str, ping: Ping) -> str:
+    """`ok` or what the part waits for, if it answers in time; else `failing`, and the log says why."""
     try:
-        await asyncio.wait_for(ping(), PING_SECONDS)
+        return await asyncio.wait_for(ping(), PING_SECONDS) or "ok"
     except Exception as error:  # noqa: BLE001 - a part may fail in any way: it is not well
         log.warning("part_not_well", part=name, reason=str(error) or type(error).__name__)
-        return False
-    return True
+        return FAILING

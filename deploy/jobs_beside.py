@@ -1,4 +1,7 @@
-"""What the role `jobs` does: on the embedded engine between two batches, else beside consumers of other processes."""
+"""What the role `jobs` does: on the embedded engine between two batches, else beside consumers of other processes.
+
+Nothing while a promotion into the control plane is not done (`promote_mark`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.jobs import MINUTE, BetweenBatches, run_retention, sleep_until
+from deploy.promote_mark import read_mark
 from ingest.copies import Copies
 from ingest.doubled import DoubledAlarm
 from ingest.log import LogDamagedError, LogUnavailableError
@@ -17,15 +21,19 @@ from schemas.control.leader import run_as_leader
 from schemas.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from deploy.parts import Parts
     from ingest.following import Following
 
-COPIES_SECONDS = 20.0
+COPIES_SECONDS, MARK_SECONDS = 20.0, 5.0
+WAITS = "waits for the end of a promotion"
 log = structlog.get_logger()
 
 
 async def run_jobs(parts: Parts, stop: asyncio.Event) -> None:
     """Until `stop`."""
+    await wait_for_promotion(parts.base.control, stop)
     if parts.following is not None:
         await run_beside_consumers(parts, parts.following, stop)
         return
@@ -34,6 +42,27 @@ async def run_jobs(parts: Parts, stop: asyncio.Event) -> None:
         await parts.retention.apply(BetweenBatches(parts.consumer.between_batches, parts.read_progress))
 
     await run_retention(apply, stop)
+
+
+async def wait_for_promotion(control: AsyncEngine, stop: asyncio.Event) -> None:
+    """Return when no promotion into this control plane is under way, or it is time to stop."""
+    said = False
+    while not stop.is_set():
+        try:
+            if await read_mark(control) is None:
+                return
+            if not said:
+                hint = "`pulse promote` ends that, run again if need be; deploy/README.md says how to give one up"
+                log.warning("jobs_wait", reason=f"the role {WAITS} into this control plane", hint=hint)
+            said = True
+        except SQLAlchemyError as error:
+            log.warning("promotion_not_looked_for", problem=str(error)[:200], hint="it is tried again in some seconds")
+        await sleep_until(stop, MARK_SECONDS)
+
+
+async def ping_jobs(control: AsyncEngine) -> str | None:
+    """What the jobs wait for, for health. Raise SQLAlchemyError."""
+    return None if await read_mark(control) is None else WAITS
 
 
 async def run_beside_consumers(parts: Parts, following: Following, stop: asyncio.Event) -> None:

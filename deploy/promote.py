@@ -6,6 +6,7 @@
 3. *Follow*: the rest of the old log goes into the new warehouse, changes of the old control plane into the new one,
    until the operator has switched and the old server has stopped.
 4. *Prove* once more: what was copied is still there, every block of the rest is accounted for, the ledger closes.
+   Until then the new control plane bears a mark, for which its jobs wait.
 
 Interrupted anywhere and run again it goes on: what has been copied is read from the new warehouse itself.
 """
@@ -15,31 +16,28 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from deploy.asking import is_served
-from deploy.backup import find_places
 from deploy.clock import read_clock
 from deploy.copying_alone import working_alone
 from deploy.copying_ledger import count_kinds
 from deploy.copying_proof import Proof, compare_later
 from deploy.private import working_in_private_folder
-from deploy.promote_control import Carrier, destroy_salts, mirror, prepare_control
-from deploy.promote_copy import Copier, Show
+from deploy.promote_control import destroy_salts, mirror, refuse_other_control
+from deploy.promote_copy import Copier
 from deploy.promote_follow import Follower
+from deploy.promote_goal import find_work, open_new_control, open_sides, refuse_goal
+from deploy.promote_mark import mark, remove_mark
 from deploy.promote_note import (
+    FOLDER,
     NOTE,
     WORK,
     Note,
-    Places,
-    Work,
     read_json,
     read_note,
-    read_work,
     work_folder,
     write_json,
     write_note,
@@ -48,60 +46,23 @@ from deploy.promote_note import (
 from deploy.promote_source import open_source
 from deploy.promote_target import Target
 from deploy.terminal import CommandError
-from ingest.log.open import hide_password, open_log, prepare_log
+from ingest.log.open import open_log, prepare_log
 from ingest.log.sqlite_room import Keeping
 from ingest.logs import number_of_log
-from schemas.control.connect import migrate_control, open_control
-from schemas.warehouse.address import is_server
-from schemas.warehouse.client import Warehouse
-from schemas.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from deploy.promote_copy import Show
+    from deploy.promote_goal import Goal, Sides
+    from deploy.promote_note import Work
     from deploy.settings import Settings
 
 DEAD_LETTERS = "SELECT count() AS found FROM dead_letters FINAL WHERE _log = {log:UInt16} AND NOT retried"
-PROOF, KNOWN = "proof.json", "control.db"
-HANDLES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """Where to: URLs. An empty `log` leaves the log where it is; `mend` copies anew what differs.
-
-    `grace` is for how many seconds the old server must have been away to count as stopped for good.
-    """
-
-    warehouse: str
-    control: str
-    log: str
-    limits: str
-    mend: bool
-    grace: float
-
-    @property
-    def places(self) -> Places:
-        """The URLs as they may be shown."""
-        return Places(*(hide_password(url) for url in (self.warehouse, self.control, self.log, self.limits)))
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """What is open of both sides."""
-
-    settings: Settings
-    goal: Goal
-    warehouse: Warehouse
-    old: AsyncEngine
-    new: AsyncEngine
-    show: Show
-
-    @property
-    def carrier(self) -> Carrier:
-        """What carries changes of the control plane."""
-        data = self.settings.data
-        return Carrier(find_places(self.settings)[1], self.new, work_folder(data) / KNOWN)
+PROOF = "proof.json"
+GIVE_UP = "deploy/README.md says what to do where a promotion cannot be finished"
 
 
 async def promote(settings: Settings, goal: Goal, show: Show) -> dict[str, object]:
@@ -109,65 +70,28 @@ async def promote(settings: Settings, goal: Goal, show: Show) -> dict[str, objec
     refuse_goal(settings, goal)
     with working_in_private_folder(settings.data), working_alone(settings.data, WORK):
         note = read_note(settings.data)
-        if note is not None and note.done:
-            return to_result(note, goal, {})
-        work = begin_work(settings, goal)
+        work = find_work(settings.data, goal, note)
         async with AsyncExitStack() as stack:
+            if note is not None and note.done:
+                await clear_up(settings.data, await open_new_control(stack, goal), note)
+                return to_result(note, goal, {})
             sides = await open_sides(stack, settings, goal, show)
-            await prepare_control(sides.new, work.id)
+            await refuse_other_control(sides.new, work.id)
             grace = goal.grace
             if note is None:
                 grace = grace if await is_served(settings.data) else 0.0  # then nobody has served all the time
                 note = await move(sides, work)
             figures = await finish(sides, note, grace)
+            await clear_up(settings.data, sides.new, note)
         return to_result(cast("Note", read_note(settings.data)), goal, figures)
-
-
-def refuse_goal(settings: Settings, goal: Goal) -> None:
-    """Raise CommandError for a goal that cannot be one, before anything is opened."""
-    find_places(settings)
-    if not is_server(goal.warehouse):
-        message = "--warehouse: name a server, clickhouse://user:password@host:8123/database"
-        raise CommandError(message)
-    if goal.control in {settings.control, ""}:
-        message = "--control: name another control plane, postgresql://user:password@host:5432/database"
-        raise CommandError(message)
-    if goal.log and not goal.log.startswith("kafka://"):
-        message = "--log: name a topic, kafka://host:9092/topic; leave it out to keep the log where it is"
-        raise CommandError(message)
-
-
-def begin_work(settings: Settings, goal: Goal) -> Work:
-    """The promotion that was begun to the same places, or a new one; raise CommandError for other places."""
-    work = read_work(settings.data)
-    if work is None:
-        work = Work(uuid.uuid4().hex, goal.places)
-        write_work(settings.data, work)
-    if work.places != goal.places:
-        message = (
-            f"a promotion to {work.places.warehouse} and {work.places.control} was begun: run it with the same URLs, "
-            f"or remove {work_folder(settings.data)} to begin anew with empty databases"
-        )
-        raise CommandError(message)
-    return work
-
-
-async def open_sides(stack: AsyncExitStack, settings: Settings, goal: Goal, show: Show) -> Sides:
-    """Open both control planes and the new warehouse; raise what they say when one cannot be had."""
-    old, new = open_control(settings.control), open_control(goal.control)
-    for engine in (old, new):
-        stack.push_async_callback(engine.dispose)
-        await migrate_control(engine)
-    warehouse = await asyncio.to_thread(Warehouse, goal.warehouse, HANDLES)
-    stack.push_async_callback(warehouse.close)
-    await migrate(warehouse)
-    return Sides(settings, goal, warehouse, old, new, show)
 
 
 async def move(sides: Sides, work: Work) -> Note:
     """Copy and hand over; when this returns the note is written."""
     target = Target(sides.warehouse, f"promotion-{work.id}")
     await target.prepare()
+    write_work(sides.settings.data, work)
+    await mark(sides.new, work.id)
     async with open_source(sides.settings) as source:
         copier = Copier(source, target, sides.show)
         await mirror(sides.old, sides.new, work.id)
@@ -187,11 +111,14 @@ async def move(sides: Sides, work: Work) -> Note:
 
 
 async def finish(sides: Sides, note: Note, grace: float) -> dict[str, object]:
-    """Follow to the end and prove; raise CommandError where something differs. Afterwards the note says done."""
+    """Follow to the end and prove; raise CommandError where something differs. Afterwards the note says done.
+
+    No jobs run on the new side until then: an erasure would take sites out of what is proved.
+    """
     data = sides.settings.data
     found = read_json(work_folder(data) / PROOF)
     if found is None:
-        message = f"{work_folder(data) / PROOF} is gone: it cannot be proved that everything arrived"
+        message = f"{work_folder(data) / PROOF} is gone: it cannot be proved that everything arrived; {GIVE_UP}"
         raise CommandError(message)
     proof = Proof.from_json(found)
     carrier = sides.carrier
@@ -207,14 +134,20 @@ async def finish(sides: Sides, note: Note, grace: float) -> dict[str, object]:
     if carrier.problem:
         problems.append(carrier.problem)
     if problems:
-        message = f"NOT done, the new side differs: {'; '.join(problems[:20])}"
+        message = f"NOT done, the new side differs: {'; '.join(problems[:20])}. Its jobs wait; {GIVE_UP}"
         raise CommandError(message)
     await destroy_salts(sides.old)
     write_note(data, dataclasses.replace(note, done=to_time()))
-    await asyncio.to_thread(shutil.rmtree, work_folder(data))
     left = (await sides.warehouse.query(DEAD_LETTERS, {"log": note.number})).to_pylist()[0]["found"]
     figures = {"sites_and_months": len(proof.months), "ledger_counts": len(proof.cells), **count_kinds(proof.cells)}
     return {**figures, "dead_letters_not_retried": left}
+
+
+async def clear_up(data: Path, new: AsyncEngine, note: Note) -> None:
+    """What is left to do when the note says done; with the last step the jobs of the new installation begin."""
+    if (data / FOLDER).exists():
+        await asyncio.to_thread(shutil.rmtree, data / FOLDER)
+    await remove_mark(new, note.id)
 
 
 async def take_number(sides: Sides) -> None:

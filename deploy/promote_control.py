@@ -17,8 +17,9 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from deploy.backup_log import copy_control
+from deploy.promote_mark import MARKER
 from deploy.terminal import CommandError
-from schemas.control.connect import migrate_control, open_control
+from schemas.control.connect import open_control
 from schemas.control.tables import facts, keys, logs, metadata, salts
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-MARKER = "promotion"
 ROOM = 1000  # ids that the old control plane may still give
 AT_ONCE = 200
 NOT_CARRIED = frozenset({salts.name, logs.name, facts.name})
@@ -51,20 +51,15 @@ class Changes:
         return sum(len(rows) for tables in (self.fresh, self.different, self.gone) for rows in tables.values())
 
 
-async def prepare_control(new: AsyncEngine, promotion: str) -> None:
-    """Make the tables; raise CommandError where they hold another installation."""
-    await migrate_control(new)
+async def refuse_other_control(new: AsyncEngine, promotion: str) -> None:
+    """Raise CommandError where the control plane holds another installation, or what another promotion left."""
     held = await read_tables(new)
     marker = next((row["value"] for row in held[facts.name] if row["name"] == MARKER), None)
     used = [f"{len(rows)} {name}" for name, rows in held.items() if rows and name != facts.name]
     if marker != promotion and (used or marker is not None):
-        message = (
-            f"the new control plane is not empty ({', '.join(used)}), and not by this promotion: name an empty one"
-        )
+        found = ", ".join(used or ["another promotion"])
+        message = f"the new control plane is not empty ({found}), and not by this promotion: name an empty one"
         raise CommandError(message)
-    async with new.begin() as connection:
-        await connection.execute(delete(facts).where(facts.c.name == MARKER))
-        await connection.execute(insert(facts).values(name=MARKER, value=promotion))
 
 
 async def mirror(old: AsyncEngine, new: AsyncEngine, promotion: str) -> dict[str, int]:

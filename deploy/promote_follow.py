@@ -34,9 +34,9 @@ from schemas.versions import SiteVersions
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from deploy.promote import Sides
     from deploy.promote_control import Carrier
     from deploy.promote_copy import Show
+    from deploy.promote_goal import Sides
     from deploy.promote_note import Note
     from deploy.settings import Settings
     from ingest.log import EventLog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from deploy.attribution import AttributionReader
 from deploy.health import make_health_app
 from deploy.http import make_collector, serve_http
 from deploy.jobs import watch_disk, write_key_uses
-from deploy.jobs_beside import run_jobs
+from deploy.jobs_beside import ping_jobs, run_jobs
 from deploy.lean import loading
 from deploy.parts import Parts, open_parts
 from deploy.role import Role
@@ -27,7 +28,7 @@ from query_api.limits_errors import LimitsUnusableError
 from schemas.warehouse.client import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from aiohttp import web
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from deploy.announcing import Announcer
     from deploy.settings import Settings
     from query_api.control.first_start import Welcome
+    from query_api.health import Ping
 
 
 async def serve_whole(
@@ -52,13 +54,14 @@ async def serve_whole(
             await refuse_wrong_limits(settings)
         ready = asyncio.Event()
         collector = make_collector(parts.base) if everything or Role.COLLECTOR in roles else None
-        app = make_app(parts, answers=everything or Role.QUERY in roles)
+        works = everything or Role.JOBS in roles
+        app = make_app(parts, make_pings(parts, works=works), answers=everything or Role.QUERY in roles)
         group.create_task(serve_http(parts.base, collector, app, stop, ready), name="http")
         consumes = everything or Role.CONSUMER in roles
         consuming = group.create_task(parts.consumer.run(stop) if consumes else wait_for(stop), name="consumer")
         group.create_task(write_key_uses(parts.base, stop), name="key uses")
         group.create_task(watch_disk(parts, stop), name="disk")
-        if everything or Role.JOBS in roles:
+        if works:
             jobs = group.create_task(run_jobs(parts, stop), name="jobs")
             # Not before the consumer has ended: no batch may land beside an erasure that was broken off.
             consuming.add_done_callback(lambda _: jobs.cancel())
@@ -87,9 +90,14 @@ async def wait_for(stop: asyncio.Event) -> None:
     await stop.wait()
 
 
-def make_app(parts: Parts, *, answers: bool) -> web.Application:
+def make_pings(parts: Parts, *, works: bool) -> Mapping[str, Ping]:
+    """How to ask each part; the jobs where this process has them."""
+    jobs = {"jobs": partial(ping_jobs, parts.base.control)} if works else {}
+    return {**parts.base.pings, "warehouse": parts.warehouse.ping, **jobs}
+
+
+def make_app(parts: Parts, pings: Mapping[str, Ping], *, answers: bool) -> web.Application:
     """The query application, or health and metrics alone."""
-    pings = {**parts.base.pings, "warehouse": parts.warehouse.ping}
     if not answers:
         return make_health_app(pings, parts.base.registry, parts.base.settings.metrics_from)
     deps = Deps(

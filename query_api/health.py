@@ -10,25 +10,26 @@ import structlog
 
 log = structlog.get_logger()
 
-Ping = Callable[[], Awaitable[None]]
+Ping = Callable[[], Awaitable[str | None]]
+OK, FAILING = "ok", "failing"
 PING_SECONDS = 5.0
 FRESH_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Per part, by name, whether it answered."""
+    """Per part, by name, `OK`, what it waits for, or `FAILING`."""
 
-    parts: Mapping[str, bool]
+    parts: Mapping[str, str]
 
     @property
     def is_well(self) -> bool:
         """Every part answered."""
-        return all(self.parts.values())
+        return FAILING not in self.parts.values()
 
 
 class HealthChecks:
-    """The pings of the server's parts. A ping returns when its part works and raises otherwise."""
+    """The pings of the server's parts. A ping returns when its part works, with what it waits for, and raises else."""
 
     def __init__(self, pings: Mapping[str, Ping], clock: Callable[[], int]) -> None:
         self._pings = dict(pings)
@@ -46,10 +47,9 @@ class HealthChecks:
                 self._asked_at = self._clock()
             return self._last
 
-    async def _ask(self, name: str, ping: Ping) -> bool:
+    async def _ask(self, name: str, ping: Ping) -> str:
         try:
-            await asyncio.wait_for(ping(), PING_SECONDS)
+            return await asyncio.wait_for(ping(), PING_SECONDS) or OK
         except Exception as error:  # noqa: BLE001 - a part may fail in any way: it is not well, and the log says why
             log.warning("part_not_well", part=name, reason=str(error) or type(error).__name__)
-            return False
-        return True
+            return FAILING

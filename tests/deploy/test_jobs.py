@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import structlog
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import OperationalError
 
-from deploy import jobs
+from deploy import jobs, jobs_beside
+from deploy.health import make_health_app
+from deploy.jobs_beside import ping_jobs
+from deploy.promote_mark import mark, remove_mark
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 from tests.deploy.sending import add_up, send, wait_for
 from tests.product import Product, ProductError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from deploy.parts import Parts
 
@@ -55,6 +63,67 @@ def test_an_erasure_that_a_crash_cut_short_is_finished_by_the_next_server(filled
 def test_the_last_use_of_an_ingest_key_is_written_down(filled: Product) -> None:
     keys = cast("list[dict[str, object]]", filled.run_json("key", "list")["keys"])
     assert [key["last_used_at"] is not None for key in keys if key["scopes"] == ["ingest"]] == [True]
+
+
+async def test_jobs_wait_for_the_end_of_a_promotion_and_say_so(
+    control: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, done = asyncio.Event(), list[str]()
+
+    async def apply(_between_batches: object) -> None:
+        done.append("retention")
+        stop.set()
+
+    async def wait(_stop: asyncio.Event, _seconds: float) -> None:
+        done.append(str(await ping_jobs(control)))
+        if len(done) == 2:
+            await remove_mark(control, "a promotion")
+
+    monkeypatch.setattr(jobs_beside, "sleep_until", wait)
+    base = SimpleNamespace(control=control)
+    consumer = SimpleNamespace(between_batches=asyncio.Lock())
+    parts = SimpleNamespace(
+        base=base, following=None, consumer=consumer, read_progress=None, retention=SimpleNamespace(apply=apply)
+    )
+    await mark(control, "a promotion")
+    with structlog.testing.capture_logs() as logs:
+        await jobs_beside.run_jobs(cast("Parts", parts), stop)
+    assert done == [jobs_beside.WAITS, jobs_beside.WAITS, "retention"]
+    assert [line["event"] for line in logs] == ["jobs_wait"]
+    assert await ping_jobs(control) is None
+
+
+async def test_jobs_that_cannot_ask_whether_they_may_begin_do_not(
+    control: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = asyncio.Event()
+
+    async def read(_control: AsyncEngine) -> None:
+        raise OperationalError(None, None, ValueError("away"))
+
+    async def wait(_stop: asyncio.Event, _seconds: float) -> None:
+        stop.set()
+
+    monkeypatch.setattr(jobs_beside, "read_mark", read)
+    monkeypatch.setattr(jobs_beside, "sleep_until", wait)
+    with structlog.testing.capture_logs() as logs:
+        await jobs_beside.wait_for_promotion(control, stop)
+    assert [line["event"] for line in logs] == ["promotion_not_looked_for"]
+
+
+async def test_a_part_that_waits_is_well_and_says_what_it_waits_for() -> None:
+    async def ping() -> str:
+        return "waits"
+
+    async def fail() -> None:
+        raise ValueError
+
+    bodies = []
+    for pings in ({"jobs": ping}, {"jobs": ping, "log": fail}):
+        async with TestClient(TestServer(make_health_app(pings, CollectorRegistry()))) as client:
+            answer = await client.get("/readyz")
+            bodies.append((answer.status, (await answer.json())["parts"]))
+    assert bodies == [(200, {"jobs": "waits"}), (503, {"jobs": "waits", "log": "failing"})]
 
 
 async def test_the_watch_of_the_disk_outlives_whatever_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,7 @@ def test_the_old_installation_cannot_be_started_any_more(move: Move) -> None:
 def test_the_new_installation_has_it_all_and_goes_on(move: Move, tmp_path: Path) -> None:
     with move.new(tmp_path) as new:
         expected = OLD_EVENTS + len(move.acknowledged)
+        assert cast("dict[str, str]", new.get_json("/readyz")["parts"])["jobs"] == "ok"
         assert count_events(new, move.key) == expected
         assert read_reports(new, move.key, "old.example") == move.reports
         assert cast("Rows", new.get_json(f"/v1/stats?{RANGE}&site=late.example", move.key)["data"])[0]["pageviews"] == 1

@@ -11,7 +11,10 @@ from sqlalchemy import delete, insert, select, update
 
 from deploy.admin_move import TABLES
 from deploy.copying import OWN, POSITIONED, UNDER_WAY, WHOLE
-from deploy.promote_control import MARKER, Carrier, destroy_salts, mirror, prepare_control, read_tables
+from deploy.promote import clear_up
+from deploy.promote_control import Carrier, destroy_salts, mirror, read_tables, refuse_other_control
+from deploy.promote_mark import MARKER, mark, read_mark
+from deploy.promote_note import Note, Places, work_folder
 from deploy.terminal import CommandError
 from schemas.control.connect import migrate_control, open_control
 from schemas.control.tables import facts, keys, organisations, projects, salts, sites, stream_tokens
@@ -54,7 +57,7 @@ async def carrier(control: AsyncEngine, new: AsyncEngine, tmp_path: Path) -> Car
         row = {"day": date(2026, 11, 21), "salt": b"s" * 16, "backfill": False, "last_used_at": NOW}
         await connection.execute(insert(salts).values(row))
         await connection.execute(insert(stream_tokens).values(digest="t", key_id=1, expires_at=NOW))
-    await prepare_control(new, PROMOTION)
+    await refuse_other_control(new, PROMOTION)
     carrier = Carrier(tmp_path / "control.db", new, tmp_path / "known.db")
     carrier.remember()
     await mirror(control, new, PROMOTION)
@@ -167,9 +170,22 @@ async def test_a_contradiction_is_told_until_it_is_gone(
 
 async def test_another_installation_is_refused(new: AsyncEngine, carrier: Carrier) -> None:
     del carrier
-    await prepare_control(new, PROMOTION)
+    await refuse_other_control(new, PROMOTION)
     with pytest.raises(CommandError, match="is not empty"):
-        await prepare_control(new, "another")
+        await refuse_other_control(new, "another")
+
+
+async def test_the_last_step_lets_jobs_begin_however_often_it_is_done(new: AsyncEngine, tmp_path: Path) -> None:
+    note = Note(PROMOTION, "chdb:///x", 1, (0,), Places("", "", "", ""), "now", "now")
+    await mark(new, PROMOTION)
+    assert work_folder(tmp_path).exists()
+    for _ in range(2):
+        await clear_up(tmp_path, new, note)
+        assert await read_mark(new) is None
+        assert not (tmp_path / "promote").exists()
+    await mark(new, "another")
+    await clear_up(tmp_path, new, note)
+    assert await read_mark(new) == "another"
 
 
 async def test_old_salts_are_destroyed_in_the_file(control: AsyncEngine, carrier: Carrier, tmp_path: Path) -> None:

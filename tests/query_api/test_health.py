@@ -19,3 +19,11 @@ async def test_parts_are_asked_once_a_second_whatever_the_clock_is_set_to() -> N
         assert (await checks.read()).is_well
         counts.append(asked)
     assert counts == [1, 1, 2, 3, 3]
+
+
+async def test_a_part_that_waits_is_well_and_says_what_it_waits_for() -> None:
+    async def ping() -> str:
+        return "waits"
+
+    found = await HealthChecks({"jobs": ping}, lambda: 0).read()
+    assert (dict(found.parts), found.is_well) == ({"jobs": "waits"}, True)

@@ -18,7 +18,7 @@ function showState(state) {
 function toPart([name, health]) {
   const item = document.createElement("li");
   item.textContent = `${name[0].toUpperCase()}${name.slice(1).replaceAll("_", " ")}: ${health}`;
-  item.className = health == "ok" ? "" : "failing";
+  item.className = health == "failing" ? "failing" : "";
   return item;
 }
 
