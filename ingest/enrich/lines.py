@@ -23,12 +23,13 @@ DEFAULTS: Mapping[str, str | int | bool | None] = {
     **{field.name: field.default for field in LINE_FIELDS if field.name not in REQUIRED},
     "scroll_depth": UNKNOWN_DEPTH,
 }
-# What the columns of `events` can hold. A Date ends on 2149-06-06; a day is kept on both ends for time zones.
-DAY = 86_400_000
+# What the columns of `events` can hold. A Date ends on 2149-06-06; a day is kept on both ends for time zones. The hour
+# of receipt is a DateTime wherever it is counted, and ends within it.
+DAY, HOUR = 86_400_000, 3_600_000
 RANGES: Mapping[str, tuple[int, int]] = {
     "site_id": (0, 2**32 - 1),
     "ts": (DAY, 65_534 * DAY),
-    "received": (DAY, 65_534 * DAY),
+    "received": (DAY, 2**32 * 1000 // HOUR * HOUR - 1),
     "engaged_ms": (0, 2**32 - 1),
     "scroll_depth": (UNKNOWN_DEPTH, 100),
     "attempt": (0, 2**31 - 1),

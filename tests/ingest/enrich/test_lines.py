@@ -77,6 +77,7 @@ BAD = {
     "a number too large": LEAST.replace(b'"site_id":1', b'"site_id":99999999999999999999'),
     "a site past the column": LEAST.replace(b'"site_id":1', b'"site_id":4294967296'),
     "a negative site": LEAST.replace(b'"site_id":1', b'"site_id":-1'),
+    "a receipt past the last hour": LEAST.replace(b'"received":%d' % NOON, b'"received":4294965600000'),
     "a time before all days": LEAST.replace(b'"ts":%d' % NOON, b'"ts":0'),
     "a time after all days": LEAST.replace(b'"ts":%d' % NOON, b'"ts":5700000000000'),
     "a depth over 100": LEAST.replace(b"{", b'{"scroll_depth":101,', 1),
