@@ -24,7 +24,7 @@ from deploy.copying_alone import working_alone
 from deploy.terminal import CommandError
 from ingest.log.open import parse_url
 from schemas.control.connect import open_control
-from schemas.warehouse.embedded import to_folder
+from schemas.warehouse.address import to_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

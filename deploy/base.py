@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from deploy.clock import read_clock
 from deploy.terminal import SettingError
-from ingest.log import LogUnavailableError
+from deploy.urls import telling_of_log
 from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from ingest.sites import Sites
@@ -20,7 +20,7 @@ from schemas.control.connect import migrate_control, open_control
 from schemas.control.errors import ControlUnusableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from socket import socket
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -84,18 +84,6 @@ async def open_settings_log(settings: Settings) -> EventLog:
     keeping = Keeping(settings.log_budget)
     with telling_of_log(settings):
         return await open_log(settings.log, keeping, read_clock)
-
-
-@contextmanager
-def telling_of_log(settings: Settings) -> Iterator[None]:
-    """Raise SettingError where the log is on servers and they, or what the setting says of them, are wrong."""
-    try:
-        yield
-    except (ValueError, LogUnavailableError) as error:
-        if not settings.log.startswith("kafka://"):
-            raise
-        message = f"PULSE_LOG_URL: {error}"
-        raise SettingError(message) from error
 
 
 @asynccontextmanager

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from deploy.base import open_settings_log
 from deploy.clock import read_clock
 from deploy.control import control_of
 from deploy.lock import holding
 from deploy.terminal import AsJson, Speaker, read_settings, run
-from ingest.log.open import open_log
-from ingest.log.sqlite_room import Keeping
 from ingest.logs import adopt_log
 
 logs = typer.Typer(no_args_is_help=True, help="The event log")
@@ -23,7 +22,7 @@ def adopt(*, as_json: AsJson = False) -> None:
     async def work() -> dict[str, object]:
         async with control_of(settings) as control:
             with holding(settings.data):
-                log = await open_log(settings.log, Keeping(settings.log_budget), read_clock)
+                log = await open_settings_log(settings)
                 try:
                     return {"log": await adopt_log(control.engine, log.identity, read_clock)}
                 finally:

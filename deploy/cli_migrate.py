@@ -15,7 +15,10 @@ def migrate(*, as_json: AsJson = False) -> None:
 
     A Kafka topic is made with the settings that Pulse needs, or looked at if it is there. Safe to run again.
     """
+    from deploy.urls import refuse_wrong_urls  # noqa: PLC0415 - reads URLs, which no help needs
+
     settings = read_settings()
+    refuse_wrong_urls(settings)
     if not settings.is_scaled:
         message = "an embedded installation makes itself ready when it starts: run `pulse serve`"
         Speaker(as_json).show({"done": []}, message)

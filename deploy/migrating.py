@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.base import open_migrated_control, telling_of_log
-from deploy.parts import telling_of_warehouse
+from deploy.base import open_migrated_control
 from deploy.private import working_in_private_folder
+from deploy.urls import telling_of_log, telling_of_warehouse
 from ingest.log.open import prepare_log
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.base import Base, open_base
 from deploy.lock import holding
 from deploy.terminal import SettingError
+from deploy.urls import telling_of_warehouse
 from ingest.consumer import Consumer
 from ingest.consumer import Parts as ConsumerParts
 from ingest.consumer_metrics import ConsumerMetrics
@@ -27,11 +28,10 @@ from ingest.site_facts import SiteFactsReader
 from schemas.in_flight import InFlight, InFlightUnknownError
 from schemas.versions import SiteVersions
 from schemas.warehouse.client import Warehouse
-from schemas.warehouse.errors import WarehouseError
 from schemas.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from deploy.settings import Settings
     from ingest.copies import Checked
@@ -150,15 +150,3 @@ def follow(base: Base, number: int, warehouse: Warehouse, versions: SiteVersions
         return await read_checked(base.control, number)
 
     return Following(FollowedLog(base.log, number), warehouse, versions, read_checked_copies, base.clock)
-
-
-@contextmanager
-def telling_of_warehouse(settings: Settings) -> Iterator[None]:
-    """Raise SettingError where the warehouse is a server and it, or what the setting says of it, is wrong."""
-    try:
-        yield
-    except WarehouseError as error:
-        if not settings.warehouse.startswith("clickhouse://"):
-            raise
-        message = str(error) if "PULSE_WAREHOUSE_URL" in str(error) else f"PULSE_WAREHOUSE_URL: {error}"
-        raise SettingError(message) from error

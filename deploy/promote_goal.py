@@ -11,8 +11,8 @@ from deploy.backup import find_places
 from deploy.promote_control import Carrier
 from deploy.promote_note import FOLDER, NOTE, Places, Work, read_work, work_folder
 from deploy.terminal import CommandError
-from ingest.log.open import hide_password
 from schemas.control.connect import migrate_control, open_control
+from schemas.passwords import hide_password
 from schemas.warehouse.address import is_server
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate

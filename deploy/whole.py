@@ -19,6 +19,7 @@ from deploy.parts import Parts, open_parts
 from deploy.role import Role
 from deploy.roles import announce
 from deploy.terminal import SettingError
+from deploy.urls import refuse_wrong_urls
 from query_api.app import build_app
 from query_api.control.first_start import ensure_first_start
 from query_api.dashboard.pages import add_pages
@@ -45,6 +46,7 @@ async def serve_whole(
     """Run until `stop`."""
     roles = announcer.roles
     everything = Role.ALL in roles
+    refuse_wrong_urls(settings)
     async with open_parts(settings, failpoint) as parts, answering(parts), asyncio.TaskGroup() as group:
         if parts.following is None:
             await parts.retention.resume()  # before the consumer: it would land rows among those that are half deleted

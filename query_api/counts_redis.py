@@ -9,7 +9,6 @@ import asyncio
 import re
 import secrets
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 
 from query_api.counts import Counts
 from query_api.limits_errors import LimitsUnusableError
+from schemas.passwords import ESCAPES, PasswordFileError, read_password_file, split_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,17 +164,18 @@ def _to_key(lane: Lane, key_id: int) -> str:
 def _make_pool(url: str) -> BlockingConnectionPool:
     """The connections; a stale one is replaced once, nothing is tried longer than `ANSWER_SECONDS`."""
     try:
+        split_credentials(url)
         parts = urlsplit(url)
-        is_whole = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        is_whole = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0 and "#" not in url
     except ValueError:  # its text may hold a piece of the password
         is_whole = False
     if not is_whole or not re.fullmatch(r"(/\d*)?", parts.path):
-        message = f"write memory:// or {EXAMPLE} (rediss:// with TLS); in a password write %40 for @ and %2F for /"
+        message = f"write memory:// or {EXAMPLE} (rediss:// with TLS); {ESCAPES}"
         raise LimitsUnusableError(message)
     options = _read_options(parts.query)
     credentials = {}
     if "password_file" in options:
-        credentials["password"] = _read_password(options.pop("password_file"))
+        credentials["password"] = _read_password(options.pop("password_file"), parts.password)
     return BlockingConnectionPool.from_url(
         urlunsplit(parts._replace(query="")),
         max_connections=CONNECTIONS,
@@ -196,9 +197,8 @@ def _read_options(query: str) -> dict[str, str]:
     return {name: values[-1] for name, values in found.items()}
 
 
-def _read_password(file: str) -> str:
+def _read_password(file: str, given: str | None) -> str:
     try:
-        return Path(file).read_text().rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        message = f"password_file {file}: {to_reason(error)}"
-        raise LimitsUnusableError(message) from error
+        return read_password_file(file, given)
+    except PasswordFileError as error:
+        raise LimitsUnusableError(str(error)) from error

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from schemas.passwords import ESCAPES, PasswordFileError, read_password_file, split_credentials
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -91,8 +93,12 @@ def is_kafka(url: str) -> bool:
 
 def parse_kafka_url(url: str) -> KafkaPlace:
     """Read the URL and the files that it names; raise ValueError with what is wrong and what is known."""
-    address, _, query = url.removeprefix(SCHEME).partition("?")
-    credentials, _, address = address.rpartition("@")
+    try:
+        credentials, rest = split_credentials(url.removeprefix(SCHEME))
+    except ValueError as error:
+        message = f"the URL of the log: {error}"
+        raise ValueError(message) from None
+    address, _, query = rest.partition("?")
     servers, _, topic = address.partition("/")
     if not is_kafka(url) or not servers or not TOPIC.fullmatch(topic):
         message = f"the URL of the log names no servers or no topic (letters, digits, . _ -): {KNOWN}"
@@ -144,7 +150,7 @@ def _to_number(name: str, text: str) -> int:
 def _to_host(server: str) -> tuple[str, int]:
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+)(?::(\d{1,5}))?", server)
     if match is None or not 0 < int(match[2] or PORT) < 65_536:  # noqa: PLR2004 - the last port
-        message = f"the URL of the log: {server!r} is not host:port"
+        message = f"the URL of the log: a server is not host:port; {ESCAPES}"  # not shown: it may be a password
         raise ValueError(message)
     return match[1].strip("[]"), int(match[2] or PORT)
 
@@ -153,10 +159,7 @@ def _to_access(credentials: str, options: Mapping[str, str]) -> Access:
     user, _, password = credentials.partition(":")
     user, password = unquote(user), unquote(password)
     if "password_file" in options:
-        if password:
-            message = "the URL of the log has a password and a password_file: one is enough"
-            raise ValueError(message)
-        password = _read_file("password_file", options["password_file"]).rstrip("\r\n")
+        password = _read_password(options["password_file"], password)
     mechanism = MECHANISMS.get(options.get("sasl", ""), "")
     if mechanism and not (user and password):
         message = "the URL of the log: sasl= needs user:password@ before the servers, or user@ and password_file="
@@ -180,6 +183,14 @@ def _to_files(options: Mapping[str, str], *, tls: bool) -> tuple[str, str, str]:
         if path:
             _read_file(name, path)
     return ca, cert, key
+
+
+def _read_password(path: str, given: str) -> str:
+    try:
+        return read_password_file(path, given)
+    except PasswordFileError as error:
+        message = f"the URL of the log: {error}"
+        raise ValueError(message) from error
 
 
 def _read_file(name: str, path: str) -> str:

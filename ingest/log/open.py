@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from ingest.log import kafka_url
 from ingest.log.sqlite import open_sqlite_log
+from schemas.passwords import to_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +54,19 @@ async def prepare_log(url: str) -> list[str]:
     return []
 
 
+def refuse_wrong_log(url: str) -> None:
+    """Raise ValueError for a URL that is not understood, or names files that cannot be used; nothing is opened."""
+    if kafka_url.is_kafka(url):
+        kafka_url.parse_kafka_url(url)
+    else:
+        parse_url(url)
+
+
 def parse_url(url: str) -> tuple[Path, int | None]:
     """The file and the number of partitions that the URL asks for, None when it asks for none."""
     place, _, query = url.removeprefix(SCHEME).partition("?")
     if not url.startswith(SCHEME) or not place.startswith("/"):
-        message = f"log URL {hide_password(url)!r}: {KNOWN}"
+        message = f"log URL: {to_form(url)} is not understood; {KNOWN}"
         raise ValueError(message)
     options = dict(parse_qsl(query, keep_blank_values=True))
     partitions = options.pop("partitions", None)
@@ -70,12 +79,6 @@ def parse_url(url: str) -> tuple[Path, int | None]:
         message = f"log URL: partitions={partitions} is not a number; {KNOWN}"
         raise ValueError(message)
     return Path(place), int(partitions)
-
-
-def hide_password(url: str) -> str:
-    """The URL as it may be shown: whatever stands before the last @ is not."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}" if "@" in rest else url
 
 
 def refuse_missing_library() -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from schemas.control.errors import ESCAPES, ControlUnusableError
+from schemas.control.errors import ControlUnusableError
+from schemas.passwords import ESCAPES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,10 +47,13 @@ def open_control(url: str) -> AsyncEngine:
         message = f"it is no URL, {FORMS}; {ESCAPES}"
         raise ControlUnusableError(message) from None
     backend = parsed.get_backend_name()
-    if backend == SQLITE and parsed.database:
+    if backend == SQLITE and parsed.database and parsed.host is parsed.username is None:
         return _open_sqlite(parsed)
     if backend != POSTGRES:
         message = f"{parsed.drivername}:// names no control plane, {FORMS}"
+        raise ControlUnusableError(message)
+    if url.count("@") > 1:  # it would be read up to the first, and a piece of the password taken for the host
+        message = f"it has more than one @, {FORMS}; {ESCAPES}"
         raise ControlUnusableError(message)
     if importlib.util.find_spec("asyncpg") is None:
         message = "the driver of PostgreSQL is not installed: pip install 'pulse-analytics[postgres]'"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 SETTING = "PULSE_CONTROL_URL"
-ESCAPES = "in a password write %40 for @, %2F for /, %3A for : and %25 for %"
 
 
 class ControlUnusableError(Exception):

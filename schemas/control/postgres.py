@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import ssl
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import asyncpg  # type: ignore[import-untyped]
@@ -17,7 +16,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from schemas.control.errors import ESCAPES, ControlUnusableError
+from schemas.control.errors import ControlUnusableError
+from schemas.passwords import ESCAPES, PasswordFileError, read_password_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -183,18 +183,11 @@ def _read_password(url: URL, file: str | None) -> str | Callable[[], str] | None
     """The password, or what reads it."""
     if file is None:
         return url.password
-    if url.password is not None:
-        message = "it holds a password and names a password_file: choose one"
-        raise ControlUnusableError(message)
-
-    def read() -> str:
-        return Path(file).read_text().rstrip("\r\n")
-
+    read = functools.partial(read_password_file, file, url.password)
     try:
         read()
-    except (OSError, ValueError) as error:
-        message = f"password_file {file}: {_to_reason(error)}"
-        raise ControlUnusableError(message) from error
+    except PasswordFileError as error:
+        raise ControlUnusableError(str(error)) from error
     return read
 
 

@@ -1,24 +1,30 @@
-"""Where a warehouse server is: `clickhouse://user:password@host:8123/database?secure=1&…`, read without connecting."""
+"""Where the warehouse is, read without opening it.
+
+`chdb:///folder` or `clickhouse://user:password@host:8123/database?secure=1&…`.
+"""
 
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
-from schemas.warehouse.errors import WarehouseError
+from schemas.passwords import ESCAPES, PasswordFileError, read_password_file, split_credentials, to_form
+from schemas.warehouse.errors import WarehouseUnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from urllib.parse import SplitResult
 
-SETTING = "PULSE_WAREHOUSE_URL"  # named in every message about the connection
-SCHEME = "clickhouse"
+EMBEDDED, SCHEME = "chdb:///", "clickhouse://"
+FORM = "clickhouse://user:password@host:8123/database"
 DATABASE = "pulse"
 PORT, SECURE_PORT = 8123, 8443
+LAST_PORT = 65_535
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[\w.-]+)(?::(\d{1,5}))?")
 OPTIONS = {
     "secure": "1 for HTTPS",
     "ca_file": "certificates to trust instead of the system's, PEM",
@@ -60,29 +66,47 @@ class Address:
 
 def is_server(url: str) -> bool:
     """Whether the URL names a server, not the engine in this process."""
-    return url.startswith(f"{SCHEME}:")
+    return url.startswith(SCHEME)
+
+
+def refuse_wrong_warehouse(url: str) -> None:
+    """Raise WarehouseUnusableError for a URL that cannot be meant, or names files that cannot be used."""
+    if is_server(url):
+        to_address(url)
+    else:
+        to_folder(url)
+
+
+def to_folder(url: str) -> Path:
+    """The folder that the URL names; raise WarehouseUnusableError when it is of another kind."""
+    path = url.removeprefix(EMBEDDED)
+    if path == url:
+        refuse(f"{to_form(url)} is not understood, write chdb:///folder (four slashes: an absolute path) or {FORM}")
+    return Path(path)
 
 
 def to_address(url: str) -> Address:
-    """Read the URL and the password's file; raise WarehouseError, without the password, for what cannot be meant."""
-    parts = urlsplit(url)
-    options = read_options(parts.query)
+    """Read the URL and the files that it names; raise WarehouseUnusableError for what cannot be meant."""
+    try:
+        credentials, rest = split_credentials(url.removeprefix(SCHEME))
+    except ValueError as error:
+        refuse(str(error))
+    place, _, query = rest.partition("?")
+    names, _, database = place.partition("/")
+    user, _, password = map(unquote, credentials.partition(":"))
+    options = read_options(query)
     secure = read_flag(options, "secure")
-    users, _, places = parts.netloc.rpartition("@")
-    user, _, password = users.partition(":")
-    hosts = [to_host(place, SECURE_PORT if secure else PORT) for place in places.split(",")]
+    hosts = [to_host(name, SECURE_PORT if secure else PORT) for name in names.split(",")]
     cluster = options.get("cluster", "")
     if len(hosts) > 1 and not cluster:
         refuse("several servers need ?cluster=NAME, and one of each shard")
-    if "password_file" in options:
-        password = read_password(options["password_file"], unquote(password))
     return Address(
         hosts,
-        to_name(unquote(parts.path.lstrip("/")) or DATABASE, "the database"),
-        unquote(user) or "default",
-        password if "password_file" in options else unquote(password),
+        to_name(unquote(database) or DATABASE, "the database"),
+        user or "default",
+        read_password(options, password),
         secure,
-        options.get("ca_file", ""),
+        read_ca_file(options),
         to_name(cluster, "the cluster") if cluster else "",
         read_seconds(options, "connect_seconds", 5.0),
         read_seconds(options, "insert_seconds", 60.0),
@@ -90,9 +114,8 @@ def to_address(url: str) -> Address:
 
 
 def refuse(problem: str, cause: Exception | None = None) -> NoReturn:
-    """Raise WarehouseError that names the setting, and nothing of the URL that could be secret."""
-    message = f"{SETTING}: {problem}"
-    raise WarehouseError(message) from cause
+    """Raise WarehouseUnusableError; the problem holds nothing of the URL that could be secret."""
+    raise WarehouseUnusableError(problem) from cause
 
 
 def read_options(query: str) -> Mapping[str, str]:
@@ -108,16 +131,14 @@ def read_options(query: str) -> Mapping[str, str]:
     return options
 
 
-def to_host(place: str, port: int) -> Host:
-    """A host with its port, or with that which is usual."""
-    try:
-        parts: SplitResult = urlsplit(f"//{place}")
-        name, found = parts.hostname, parts.port
-    except ValueError as error:
-        refuse(f"{place!r} is no host with a port", error)
-    if not name:
-        refuse("no host is given: clickhouse://user:password@host:8123/database")
-    return Host(f"[{name}]" if ":" in name else name, found or port)
+def to_host(text: str, port: int) -> Host:
+    """A host with its port, or with that which is usual. One that is refused is not shown: it may be a password."""
+    if not text:
+        refuse(f"no host is given, write {FORM}")
+    found = HOST.fullmatch(text)
+    if found is None or not 0 < int(found[2] or port) <= LAST_PORT:
+        refuse(f"a server is no host with a port, write {FORM}; {ESCAPES}")
+    return Host(found[1], int(found[2] or port))
 
 
 def to_name(text: str, what: str) -> str:
@@ -145,11 +166,22 @@ def read_seconds(options: Mapping[str, str], name: str, usual: float) -> float:
     return seconds
 
 
-def read_password(path: str, given: str) -> str:
-    """The first line of the file; refused where the URL holds a password as well."""
-    if given:
-        refuse("a password and a password_file are given")
+def read_password(options: Mapping[str, str], given: str) -> str:
+    """The password of the file, or the one that the URL has given."""
+    if "password_file" not in options:
+        return given
     try:
-        return Path(path).read_text().split("\n", 1)[0].rstrip("\r")
-    except OSError as error:
-        refuse(f"password_file: {error}", error)
+        return read_password_file(options["password_file"], given)
+    except PasswordFileError as error:
+        refuse(str(error))
+
+
+def read_ca_file(options: Mapping[str, str]) -> str:
+    """The file of certificates, which can be read and holds some; empty for the system's."""
+    path = options.get("ca_file", "")
+    try:
+        ssl.create_default_context(cafile=path or None)
+    except (OSError, ValueError) as error:
+        reason = "it holds no certificates" if isinstance(error, ssl.SSLError | ValueError) else error.strerror
+        refuse(f"ca_file={path} cannot be used: {reason}", error)
+    return path

@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.warehouse.address import to_folder
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError
 from schemas.warehouse.room import KEPT_FREE, refuse_full_disk
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from clickhouse_connect.driver.client import Client
 
-SCHEME = "chdb:///"
 MEMORY = 4 * 1024**3
 # Besides the memory: caches of 5 GiB each would outgrow a small machine.
 CACHES: Mapping[str, int] = {
@@ -43,17 +42,6 @@ DETACHED = "SELECT table FROM system.detached_tables WHERE database = currentDat
 ATTEMPTS = 400  # longer than a query may take
 ATTEMPT_SECONDS = 0.1
 log = structlog.get_logger()
-
-
-def to_folder(url: str) -> Path:
-    """The folder that a URL names; raise WarehouseError when it is of another kind."""
-    path = url.removeprefix(SCHEME)
-    if path == url:
-        message = (
-            f"warehouse URL {url!r}: known are chdb:///folder (four slashes: an absolute path) and clickhouse://host"
-        )
-        raise WarehouseError(message)
-    return Path(path)
 
 
 def connect(url: str, database: str) -> Client:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from schemas.warehouse.embedded import DiskWatch, connect, refuse_other_options, to_folder
+from schemas.warehouse.address import to_folder
+from schemas.warehouse.embedded import DiskWatch, connect, refuse_other_options
 from schemas.warehouse.errors import WarehouseDiskError, WarehouseError, WarehouseLimitError, WarehouseMovedError
 from schemas.warehouse.handle import as_warehouse_error
 from schemas.warehouse.room import refuse_full_disk

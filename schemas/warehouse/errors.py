@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+SETTING = "PULSE_WAREHOUSE_URL"
+
 
 class WarehouseError(Exception):
     """The warehouse refused or failed. The message is for the log, never for a client."""
+
+
+class WarehouseUnusableError(WarehouseError):
+    """The setting names a warehouse that cannot be used: one line that says why and what to do, no password."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{SETTING}: {problem}")
 
 
 class WarehouseLimitError(WarehouseError):

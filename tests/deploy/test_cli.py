@@ -86,6 +86,36 @@ def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
     assert "Value error" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize(
+    ("setting", "url", "words"),
+    [
+        ("WAREHOUSE_URL", "http://pulse:s3cret@h:8123/db", "http://… is not understood, write chdb:///folder"),
+        ("WAREHOUSE_URL", "clickhouse://pulse:s3cret,h/db", "a server is no host with a port"),
+        ("WAREHOUSE_URL", "clickhouse://pulse@h/db?password_file=/proc/self/exe", "it is not text"),
+        ("WAREHOUSE_URL", "clickhouse://pulse@h/db?password_file=/dev/null", "is empty"),
+        ("LOG_URL", "kafk://pulse:s3cret@h/t", "kafk://… is not understood"),
+        ("LOG_URL", "kafka://pulse:s3cret,h/t", "a server is not host:port"),
+        ("LOG_URL", "kafka://pulse@h/t?sasl=plain&password_file=/dev/null", "is empty"),
+    ],
+)
+def test_a_url_that_cannot_be_used_ends_the_start_with_one_line(
+    tmp_path: Path, command: str, setting: str, url: str, words: str
+) -> None:
+    said = run_in_vain(tmp_path, command, setting, url)
+    assert words in said
+    assert not (tmp_path / "data/control.db").exists()
+
+
+def run_in_vain(folder: Path, command: str, setting: str, url: str) -> str:
+    """What the command says of a URL that cannot be used: one line that names the setting, and no password."""
+    done = Product(folder, {setting: url}, port=1).run(command, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"pulse: PULSE_{setting}: ")
+    assert "s3cret" not in done.stderr
+    return done.stderr
+
+
 def test_the_data_folder_may_hold_signs_that_mean_something_in_a_url(tmp_path: Path) -> None:
     folder = tmp_path / "100 %41#x%zz & ä"
     pulse = Product(folder, port=1)

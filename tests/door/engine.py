@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import chdb
 from clickhouse_connect.driver._chdbclient import build_connection_string
 
-from schemas.warehouse.embedded import CACHES, FAILED_WRITES, KEEP_FREE, SCHEME, connect, memory_limit, reload_tables
+from schemas.warehouse.address import EMBEDDED
+from schemas.warehouse.embedded import CACHES, FAILED_WRITES, KEEP_FREE, connect, memory_limit, reload_tables
 from schemas.warehouse.room import KEPT_FREE
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Engine:
         if found == self._failed_writes:
             return
         self._failed_writes = found
-        mender = connect(f"{SCHEME}{self._folder}", database)
+        mender = connect(f"{EMBEDDED}{self._folder}", database)
         reload_tables(mender)
         mender.close()
         raise EngineError(NOT_ENOUGH_SPACE, "Code: 243. DB::Exception: the disk is full. (NOT_ENOUGH_SPACE)")

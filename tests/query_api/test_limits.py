@@ -317,6 +317,8 @@ SECRET = "hunter2"  # noqa: S105 - it must be in no message
         ("memcached://host", "redis://"),
         (f"redis://:{SECRET}@host:port/0", "%40"),
         (f"redis://:{SECRET}/x@host/0", "%2F"),
+        (f"redis://user:6379?{SECRET}@host/0", "%3F"),
+        (f"redis://user:6379#{SECRET}@host/0", "%23"),
         ("redis:///0", "redis://"),
         (f"redis://:{SECRET}@host/zero", "redis://"),
         (f"redis://:{SECRET}@host/0?ssl=1", "'ssl' is not known"),

@@ -11,7 +11,7 @@ import pytest
 from schemas.warehouse import server as server_module
 from schemas.warehouse.address import Address, Host, to_address
 from schemas.warehouse.client import Warehouse
-from schemas.warehouse.errors import WarehouseError
+from schemas.warehouse.errors import WarehouseError, WarehouseUnusableError
 from tests.servers.process import find_free_port
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ SECRET = "s3cret"  # noqa: S105 - of nobody
 GOOD = [
     ("clickhouse://localhost", Address([Host("localhost", 8123)], "pulse", "default", "")),
     ("clickhouse://u:p%40%2F@h:99/web", Address([Host("h", 99)], "web", "u", "p@/")),
+    ("clickhouse://u:p@/#[℀x@h:99/web", Address([Host("h", 99)], "web", "u", "p@/#[℀x")),
     ("clickhouse://h/?secure=1", Address([Host("h", 8443)], "pulse", "default", "", secure=True)),
     ("clickhouse://[::1]:99/web", Address([Host("[::1]", 99)], "web", "default", "")),
     (
@@ -40,10 +41,19 @@ BAD = [
     ("clickhouse://u:s3cret@h/web?cluster=a'b", "the cluster is called"),
     ("clickhouse://u:s3cret@h1,h2/web", "several servers need .cluster=NAME"),
     ("clickhouse://u:s3cret@h:port/web", "is no host with a port"),
+    ("clickhouse://u:s3cret@h:65536/web", "is no host with a port"),
+    ("clickhouse://u:s3cret@[::1/web", "is no host with a port"),
+    ("clickhouse://u:s3cret,h/web", "is no host with a port, .*in a password write %40 for @"),
+    ("clickhouse://u:x?s3cret@h/web", r"in a password write .*%3F for \?"),
     ("clickhouse://", "no host is given"),
     ("clickhouse:///web", "no host is given"),
     ("clickhouse://u:s3cret@h/web?password_file=/etc/passwd", "a password and a password_file"),
-    ("clickhouse://u@h/web?password_file=/no/such", "password_file: .*/no/such"),
+    ("clickhouse://u@h/web?password_file=/no/such", "password_file=/no/such cannot be read"),
+    ("clickhouse://u:s3cret@h/web?secure=1&ca_file=/no/such", "ca_file=/no/such cannot be used: No such file"),
+    (f"clickhouse://u:s3cret@h/web?secure=1&ca_file={__file__}", "cannot be used: it holds no certificates"),
+    ("http://u:s3cret@h:8123/web", "http://… is not understood, write chdb:///folder .* or clickhouse://"),
+    ("clickhouses://u:s3cret@h/web", "clickhouses://… is not understood"),
+    ("clickhouse:u:s3cret@h/web", "what stands there is not understood"),
 ]
 
 
@@ -54,8 +64,8 @@ def test_a_url_says_where_and_who(url: str, expected: Address) -> None:
 
 @pytest.mark.parametrize(("url", "problem"), BAD)
 def test_a_url_that_cannot_be_meant_is_refused(url: str, problem: str) -> None:
-    with pytest.raises(WarehouseError) as caught:
-        to_address(url)
+    with pytest.raises(WarehouseUnusableError) as caught:
+        Warehouse(url, 1)
     assert re.search(problem, str(caught.value))
     assert str(caught.value).startswith("PULSE_WAREHOUSE_URL: ")
     assert SECRET not in str(caught.value)

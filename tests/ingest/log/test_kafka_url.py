@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.log.kafka_url import Access, parse_kafka_url
-from ingest.log.open import hide_password, prepare_log
+from ingest.log.open import prepare_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +77,8 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
         ("kafka://broker/ev%20ents", "names no servers or no topic"),
         ("kafka://broker:99999/events", "not host:port"),
         ("kafka://one,,two/events", "not host:port"),
+        (f"kafka://user:{ENCODED},broker/events", "not host:port; in a password write %40 for @"),
+        (f"kafka://user:{ENCODED}?x@broker/events", r"in a password write .*%3F for \?"),
         ("kafka://broker/events?partition=4", "partition is not understood; known is .*partitions, replication"),
         ("kafka://broker/events?partitions=4&partitions=5", "partitions is given twice"),
         ("kafka://broker/events?partitions=", "partitions= is empty"),
@@ -91,7 +93,7 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
         ("kafka://broker/events?security=tls&ca=/no/such/file", "ca=/no/such/file cannot be read: No such file"),
         ("kafka://broker/events?security=tls&ca=/dev/null", "is empty"),
         ("kafka://broker/events?security=tls&key=/dev/null", "needs the certificate"),
-        (f"kafka://user:{ENCODED}@broker/events?sasl=plain&password_file=/dev/null", "one is enough"),
+        (f"kafka://user:{ENCODED}@broker/events?sasl=plain&password_file=/dev/null", "choose one"),
         ("kafka://user@broker/events?sasl=plain&password_file=/no/such", "password_file=/no/such cannot be read"),
     ],
 )
@@ -102,21 +104,8 @@ def test_a_url_that_is_not_understood_says_what_is(url: str, what: str) -> None:
     assert ENCODED not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("kafka://user:pass@broker/events", "kafka://***@broker/events"),
-        ("kafk://user:p://x@y@broker/events", "kafk://***@broker/events"),
-        ("kafka://broker/events", "kafka://broker/events"),
-        ("sqlite:////log.db", "sqlite:////log.db"),
-        ("broker", "broker"),
-    ],
-)
-def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert hide_password(url) == shown
-
-
 async def test_a_file_needs_no_preparing() -> None:
     assert await prepare_log("sqlite:////var/log.db") == []
-    with pytest.raises(ValueError, match="known is sqlite"):
-        await prepare_log(f"kafk://user:{ENCODED}@broker/events")
+    with pytest.raises(ValueError, match=r"kafk://… is not understood; known is sqlite") as caught:
+        await prepare_log(f"kafk://user:{ENCODED},broker/events")
+    assert ENCODED not in str(caught.value)
