@@ -7,6 +7,8 @@ it takes for repeatable), and waits on 429, 503 and 504. Here only a SELECT may 
 
 from __future__ import annotations
 
+import logging
+import math
 import re
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3 import Timeout
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from schemas.warehouse.address import refuse
 from schemas.warehouse.cluster import PINNED_ON_CLUSTERS
@@ -79,6 +81,7 @@ BEFORE_WRITING = frozenset(
 )
 # The answer begins when the statement has ended, so that its status and its summary are those of the end.
 WHOLE_ANSWER = {"wait_end_of_query": "1", "send_progress_in_http_headers": "0"}
+TALKATIVE = ("clickhouse_connect.driver._backend.http_sync", "urllib3.connectionpool")
 IDLE_SECONDS = 2.0  # servers close idle connections after 3 seconds (old ones) to 30
 
 
@@ -124,6 +127,8 @@ def make_pool(address: Address) -> PoolManager:
 
 def connect(address: Address, host: Host, pool: PoolManager, database: str) -> Client:
     """A client; raise WarehouseError that says in one line what is wrong with the URL."""
+    for name in TALKATIVE:  # they warn of each connection that fails, whose error says it to those who asked
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         client = clickhouse_connect.get_client(
             interface="https" if address.secure else "http",
@@ -133,8 +138,8 @@ def connect(address: Address, host: Host, pool: PoolManager, database: str) -> C
             password=address.password,
             database=database or "__default__",
             compress="lz4",
-            connect_timeout=address.connect_seconds,
-            send_receive_timeout=address.connect_seconds * 6,
+            connect_timeout=math.ceil(address.connect_seconds),  # it cuts what is less than a second to nothing
+            send_receive_timeout=math.ceil(address.connect_seconds * 6),
             query_retries=1,
             autogenerate_session_id=False,
             client_name="pulse",
@@ -163,7 +168,9 @@ def to_reason(error: ClickHouseError, address: Address, host: Host) -> str:
 
 def find_cause(error: BaseException) -> HTTPError | None:
     """What went wrong with the connection; None where the server did answer."""
-    cause = error.__cause__
+    cause: BaseException | None = error.__cause__
+    if isinstance(cause, MaxRetryError):  # a client that is being made still tries twice
+        cause = cause.reason or cause
     return cause if isinstance(cause, HTTPError) else None
 
 
@@ -174,9 +181,7 @@ def never_sent(cause: HTTPError | None) -> bool:
 
 def to_line(error: Exception) -> str:
     """Its text in one line, without the object's address that urllib3 puts in front."""
-    return re.sub(
-        r"\s+", " ", re.sub(r"<[^>]*>:? ?|\(Caused by .*\)|HTTPS?Connection(Pool)?\([^)]*\):? ?", "", str(error))
-    )
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>:? ?|HTTPS?Connection(Pool)?\([^)]*\):? ?", "", str(error)))
 
 
 def refuse_old(version: str, host: Host) -> None:

@@ -107,6 +107,11 @@ def test_a_url_that_cannot_be_used_ends_the_start_with_one_line(
     assert not (tmp_path / "data/control.db").exists()
 
 
+def test_a_warehouse_that_does_not_answer_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    said = run_in_vain(tmp_path, "serve", "WAREHOUSE_URL", "clickhouse://pulse:s3cret@127.0.0.1:1/db")
+    assert said.endswith("Connection refused\n")
+
+
 def run_in_vain(folder: Path, command: str, setting: str, url: str) -> str:
     """What the command says of a URL that cannot be used: one line that names the setting, and no password."""
     done = Product(folder, {setting: url}, port=1).run(command, check=False)
