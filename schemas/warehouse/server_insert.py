@@ -13,6 +13,7 @@ and every other exception, since a query can be stopped, or run out of time or m
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -113,10 +114,10 @@ def send_insert(server: Server, statement: str, rows: pa.Table, fence: Fence | N
 
 
 def to_headers(server: Server) -> dict[str, str]:
-    """Who asks, and what the body is."""
+    """Who asks, and what the body is. In a header of their own, names and passwords could be of Latin-1 alone."""
+    credentials = f"{server.address.user}:{server.address.password}"
     return {
-        "X-ClickHouse-User": server.address.user,
-        "X-ClickHouse-Key": server.address.password,
+        "Authorization": f"Basic {b64encode(credentials.encode()).decode()}",
         "Content-Type": "application/octet-stream",
         "User-Agent": "pulse",
     }

@@ -11,7 +11,7 @@ from tests.door.process import TiedDoor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PASSWORD = "a s:cr/t@%"  # noqa: S105 - of a door that lives for one run; whatever a URL has to escape
+PASSWORD = "a s:cr/t@%ß€"  # noqa: S105 - of a door that lives for one run; whatever URLs and headers have to escape
 
 
 @pytest.fixture(scope="session")
