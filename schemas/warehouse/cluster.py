@@ -2,8 +2,9 @@
 
 `events` becomes `events_local` on every server (ReplicatedMergeTree) and above it `events`, Distributed over the
 shards: what reads or inserts by SELECT stays as it is, what alters or deletes goes to the local tables ON CLUSTER. A
-table with log partitions lies on the shard of its partition, as a visitor does; another by site, else on the first
-shard. So all versions of a row lie on one shard, and FINAL, which Distributed passes on, merges them there.
+table with log partitions lies on the shard of its partition, as a visitor does; another by site where Distributed
+inserts by SELECT, and on the first shard where `split_by_shard` does. So all versions of a row lie on one shard, and
+FINAL, which Distributed passes on, merges them there.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ PINNED_ON_SERVERS: Mapping[str, int | str] = {
     "output_format_arrow_low_cardinality_as_dictionary": 0,
     "output_format_arrow_date_as_uint16": 0,
 }
-# Unknown to servers before 25.12 and 26.2, which do by themselves what these are pinned to. (There a date is given as
-# UInt16; no question of the product asks for one.)
+# Unknown to servers before 25.12 and 26.2, which do by themselves what these are pinned to. (There a Date is given as
+# UInt16; questions that want dates ask for Date32.)
 NEWER = frozenset({"deduplicate_insert", "deduplicate_insert_select", "output_format_arrow_date_as_uint16"})
 SELECT_NAMES = "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}"
 

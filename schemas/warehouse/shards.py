@@ -43,7 +43,7 @@ def refuse_other_shards(servers: Sequence[Server], cluster: str) -> None:
 
 
 def split_by_shard(servers: Sequence[Server], rows: pa.Table) -> Iterator[tuple[Server, pa.Table]]:
-    """The rows that belong to each server, as the sharding key of the tables says (see `to_sharding_key`)."""
+    """The rows that belong to each server: by log partition, as the tables' sharding key says; without, the first's."""
     if len(servers) == 1 or PARTITION not in rows.column_names:
         yield servers[0], rows
         return
