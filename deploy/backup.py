@@ -21,9 +21,10 @@ from deploy.asking import run_admin
 from deploy.backup_files import ABOUT, MANIFEST, Hashing, is_file, refuse_little_room, remove, writing
 from deploy.backup_log import copy_control, copy_rest
 from deploy.copying_alone import working_alone
-from deploy.terminal import CommandError
+from deploy.terminal import CommandError, SettingError
 from ingest.log.open import parse_url
 from schemas.control.connect import open_control
+from schemas.control.errors import ControlUnusableError
 from schemas.warehouse.address import to_folder
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PREFIX = "pulse_backup_"
 WAREHOUSE, CONTROL, LOG = "warehouse", "control.db", "log.db"
+OF_SERVERS = "a backup is of the embedded form; back servers up by their own means (deploy/README.md says how)"
 KEPT = ("metadata/*.sql", "store/*/*/*.sql", "store/*/*/format_version.txt")
 
 Places = tuple[Path, Path, Path]  # folder of the warehouse, files of the control plane and of the log
@@ -44,7 +46,7 @@ async def back_up(
     settings: Settings, target: Path, tell: Callable[[int, int], None], *, with_log: bool
 ) -> dict[str, object]:
     """Make the backup and say what is in it; `tell` is called with bytes done and bytes in all. Raise CommandError."""
-    places = find_places(settings)
+    places = find_places(settings, OF_SERVERS)
     refuse_target(target, settings.data)
     with working_alone(settings.data, "backup"):
         name = PREFIX + uuid.uuid4().hex
@@ -111,13 +113,21 @@ def add_json(hashing: Hashing, name: str, value: object) -> None:
     hashing.add(name, len(content), iter([content]))
 
 
-def find_places(settings: Settings) -> Places:
-    """Where the embedded parts are; raise CommandError for parts that are servers, which have backups of their own."""
-    engine = open_control(settings.control)
-    schemes = (settings.warehouse.partition("://")[0], engine.dialect.name, settings.log.partition("://")[0])
-    if schemes != ("chdb", "sqlite", "sqlite"):
-        message = "pulse backup is for the embedded form: back servers up by their own means (the README says how)"
-        raise CommandError(message)
+def find_places(settings: Settings, refusal: str) -> Places:
+    """Where the embedded parts are; raise SettingError, with that advice, which of them are servers."""
+    try:
+        engine = open_control(settings.control)
+    except ControlUnusableError as error:
+        raise SettingError(str(error)) from error
+    kinds = {
+        "PULSE_LOG_URL": settings.log.startswith("sqlite://"),
+        "PULSE_WAREHOUSE_URL": settings.warehouse.startswith("chdb://"),
+        "PULSE_CONTROL_URL": engine.dialect.name == "sqlite",
+    }
+    servers = [name for name, is_embedded in kinds.items() if not is_embedded]
+    if servers:
+        message = f"{', '.join(servers)}: {refusal}"
+        raise SettingError(message)
     return to_folder(settings.warehouse), Path(str(engine.url.database)).absolute(), parse_url(settings.log)[0]
 
 

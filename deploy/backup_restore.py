@@ -20,7 +20,7 @@ from deploy.backup_log import give_own_identity
 from deploy.copying_ledger import Cells, Extent, count_kinds, find_differences, find_open, from_list, read_cells
 from deploy.lock import LOCK, holding
 from deploy.private import working_in_private_folder
-from deploy.terminal import CommandError
+from deploy.terminal import CommandError, SettingError
 from ingest.log.sqlite_file import connect, read_states
 from ingest.salts import days_in_use
 from schemas.warehouse.client import Warehouse
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 STAGING = ".restoring"
 HARMLESS = frozenset({STAGING, LOCK, "lost+found", "geo"})
 EVENTS = "SELECT count() AS found FROM events"
+SAID = {"format": int, "pulse": str, "made": str, "migrations": list, "bytes": int, "log": bool}  # by every backup
+INTO_FOLDER = "a backup is restored into the data folder: leave PULSE_LOG_URL, _WAREHOUSE_URL and _CONTROL_URL out"
 SHOWN = 20
 
 
@@ -99,7 +101,7 @@ def refuse_foreign(backup: Path) -> Mapping[str, object]:
     if name != ABOUT:
         message = f"{backup} is no backup of Pulse: it does not begin with {ABOUT}"
         raise CommandError(message)
-    about: dict[str, object] = orjson.loads(b"".join(blocks))
+    about = read_about(backup, b"".join(blocks))
     files.close()
     unknown = set(cast("list[str]", about["migrations"])) - {name for name, _ in read_migrations()}
     if cast("int", about["format"]) > FORMAT or unknown:
@@ -108,13 +110,24 @@ def refuse_foreign(backup: Path) -> Mapping[str, object]:
     return about
 
 
+def read_about(backup: Path, content: bytes) -> Mapping[str, object]:
+    """What the file says; raise CommandError where it does not say all of it."""
+    try:
+        about = orjson.loads(content)
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in SAID.items()):
+        message = f"{backup} is no backup of Pulse: its {ABOUT} does not say {', '.join(SAID)}"
+        raise CommandError(message)
+    return about
+
+
 def refuse_used(settings: Settings) -> None:
     """Raise CommandError unless the data folder is empty and everything would be in it."""
     data = settings.data
     wanted = (data / WAREHOUSE, data / CONTROL, data / LOG)
-    if find_places(settings) != wanted:
-        message = "a backup is restored into the data folder: leave PULSE_LOG_URL, _WAREHOUSE_URL and _CONTROL_URL out"
-        raise CommandError(message)
+    if find_places(settings, INTO_FOLDER) != wanted:
+        raise SettingError(INTO_FOLDER)
     found = sorted(path.name for path in data.iterdir() if path.name not in HARMLESS) if data.exists() else []
     if found:
         message = f"{data} is not empty ({', '.join(found[:5])}): set PULSE_DATA to an empty folder"

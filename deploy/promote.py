@@ -29,7 +29,7 @@ from deploy.private import working_in_private_folder
 from deploy.promote_control import destroy_salts, mirror, refuse_other_control
 from deploy.promote_copy import Copier
 from deploy.promote_follow import Follower
-from deploy.promote_goal import find_work, open_new_control, open_sides, refuse_goal
+from deploy.promote_goal import find_work, open_new_control, open_sides, refuse_goal, telling_of
 from deploy.promote_mark import mark, remove_mark
 from deploy.promote_note import (
     FOLDER,
@@ -46,7 +46,7 @@ from deploy.promote_note import (
 from deploy.promote_source import open_source
 from deploy.promote_target import Target
 from deploy.terminal import CommandError
-from ingest.log.open import open_log, prepare_log
+from ingest.log.open import open_log
 from ingest.log.sqlite_room import Keeping
 from ingest.logs import number_of_log
 
@@ -151,10 +151,9 @@ async def clear_up(data: Path, new: AsyncEngine, note: Note) -> None:
 
 
 async def take_number(sides: Sides) -> None:
-    """Make the new log ready, and give it its number before anybody else asks."""
-    for line in await prepare_log(sides.goal.log):
-        sides.show.say(line)
-    log = await open_log(sides.goal.log, Keeping(), read_clock)
+    """Give the new log its number before anybody else asks."""
+    with telling_of("--log"):
+        log = await open_log(sides.goal.log, Keeping(), read_clock)
     try:
         await number_of_log(sides.new, log.identity, read_clock)
     finally:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.backup import find_places
+from deploy.base import open_migrated_control
 from deploy.promote_control import Carrier
 from deploy.promote_note import FOLDER, NOTE, Places, Work, read_work, work_folder
-from deploy.terminal import CommandError
+from deploy.terminal import SettingError
+from ingest.log import LogUnavailableError
+from ingest.log.open import prepare_log
 from schemas.control.connect import migrate_control, open_control
+from schemas.control.errors import ControlUnusableError
 from schemas.passwords import hide_password
 from schemas.warehouse.address import is_server
 from schemas.warehouse.client import Warehouse
+from schemas.warehouse.errors import WarehouseError
 from schemas.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AsyncExitStack
     from pathlib import Path
 
@@ -29,6 +37,9 @@ if TYPE_CHECKING:
 
 KNOWN = "control.db"
 HANDLES = 4
+FROM_SERVERS = (
+    "a promotion leads from the embedded form to servers; give it the old server's settings, PULSE_DATA above all"
+)
 BOUND = ("warehouse", "control", "log")  # what a promotion that was begun may not change; limits are only told
 
 
@@ -67,25 +78,25 @@ class Sides:
     def carrier(self) -> Carrier:
         """What carries changes of the control plane."""
         data = self.settings.data
-        return Carrier(find_places(self.settings)[1], self.new, work_folder(data) / KNOWN)
+        return Carrier(find_places(self.settings, FROM_SERVERS)[1], self.new, work_folder(data) / KNOWN)
 
 
 def refuse_goal(settings: Settings, goal: Goal) -> None:
-    """Raise CommandError for a goal that cannot be one, before anything is opened."""
-    find_places(settings)
+    """Raise SettingError for a goal that cannot be one, before anything is opened."""
+    find_places(settings, FROM_SERVERS)
     if not is_server(goal.warehouse):
         message = "--warehouse: name a server, clickhouse://user:password@host:8123/database"
-        raise CommandError(message)
+        raise SettingError(message)
     if goal.control in {settings.control, ""}:
         message = "--control: name another control plane, postgresql://user:password@host:5432/database"
-        raise CommandError(message)
+        raise SettingError(message)
     if goal.log and not goal.log.startswith("kafka://"):
         message = "--log: name a topic, kafka://host:9092/topic; leave it out to keep the log where it is"
-        raise CommandError(message)
+        raise SettingError(message)
 
 
 def find_work(data: Path, goal: Goal, note: Note | None) -> Work:
-    """The promotion that was begun to the same places, or a new one; raise CommandError for other places."""
+    """The promotion that was begun to the same places, or a new one; raise SettingError for other places."""
     begun = read_work(data) if note is None else Work(note.id, note.places)
     if begun is None:
         return Work(uuid.uuid4().hex, goal.places)
@@ -97,7 +108,7 @@ def find_work(data: Path, goal: Goal, note: Note | None) -> Work:
             else f": {data / NOTE} says that it has handed over, so it can only be finished"
         )
         message = f"a promotion was begun with other URLs ({'; '.join(differing)}): run it with those{advice}"
-        raise CommandError(message)
+        raise SettingError(message)
     return begun
 
 
@@ -108,20 +119,37 @@ def find_differing(begun: Places, asked: Places) -> list[str]:
 
 
 async def open_sides(stack: AsyncExitStack, settings: Settings, goal: Goal, show: Show) -> Sides:
-    """Open both control planes and the new warehouse; raise what they say when one cannot be had."""
-    old = open_control(settings.control)
-    stack.push_async_callback(old.dispose)
-    await migrate_control(old)
+    """Open both control planes and the new warehouse, make the new log ready; raise SettingError which cannot be had.
+
+    What can be wrong with the URLs is found here, before anything is copied.
+    """
+    old = await stack.enter_async_context(open_migrated_control(settings))
     new = await open_new_control(stack, goal)
-    warehouse = await asyncio.to_thread(Warehouse, goal.warehouse, HANDLES)
-    stack.push_async_callback(warehouse.close)
-    await migrate(warehouse)
+    with telling_of("--warehouse"):
+        warehouse = await asyncio.to_thread(Warehouse, goal.warehouse, HANDLES)
+        stack.push_async_callback(warehouse.close)
+        await migrate(warehouse)
+    with telling_of("--log"):
+        for line in await prepare_log(goal.log) if goal.log else ():
+            show.say(line)
     return Sides(settings, goal, warehouse, old, new, show)
 
 
 async def open_new_control(stack: AsyncExitStack, goal: Goal) -> AsyncEngine:
-    """The new control plane alone, with its tables."""
-    new = open_control(goal.control)
-    stack.push_async_callback(new.dispose)
-    await migrate_control(new)
+    """The new control plane alone, with its tables; raise SettingError."""
+    with telling_of("--control"):
+        new = open_control(goal.control)
+        stack.push_async_callback(new.dispose)
+        await migrate_control(new)
     return new
+
+
+@contextmanager
+def telling_of(option: str) -> Iterator[None]:
+    """Raise SettingError that names the option, where its URL names what cannot be used."""
+    try:
+        yield
+    except (ControlUnusableError, WarehouseError, LogUnavailableError, ValueError) as error:
+        problem = re.sub(r"^PULSE_\w+_URL: ", "", str(error))  # of a setting, which was not used
+        message = f"{option}: {problem}"
+        raise SettingError(message) from error

@@ -11,7 +11,7 @@ from deploy.promote import promote
 from deploy.promote_goal import Goal, find_work
 from deploy.promote_note import Note, read_work, work_folder, write_work
 from deploy.settings import Settings
-from deploy.terminal import CommandError
+from deploy.terminal import CommandError, SettingError
 from tests.deploy.test_promote_copy import Show
 
 if TYPE_CHECKING:
@@ -52,9 +52,40 @@ def test_the_note_says_which_promotion_it_is_where_the_folder_is_gone(tmp_path: 
     assert find_work(tmp_path, GOAL, NOTE).id == NOTE.id
 
 
-async def test_a_server_that_cannot_be_reached_binds_nothing(tmp_path: Path) -> None:
-    goal = replace(GOAL, control="postgresql://u:secret@127.0.0.1:1/pulse")
-    with pytest.raises(Exception, match="cannot be reached"):
+@pytest.mark.parametrize(
+    ("option", "place", "words"),
+    [
+        ("control", "postgresql://u:secret@127.0.0.1:1/pulse", "PostgreSQL at 127.0.0.1:1 cannot be reached"),
+        ("control", "postgresql://127.0.0.1", "it names no user"),
+        ("warehouse", "clickhouse://u:secret@127.0.0.1:1/pulse", ""),
+    ],
+)
+async def test_a_server_that_cannot_be_had_is_named_by_its_option_and_binds_nothing(
+    tmp_path: Path, option: str, place: str, words: str
+) -> None:
+    within_reach = replace(GOAL, control=f"sqlite:///{tmp_path}/new.db")
+    goal = replace(within_reach, **{option: place})  # type: ignore[arg-type]
+    with pytest.raises(SettingError) as told:
         await promote(Settings(data=tmp_path), goal, Show())
+    assert str(told.value).startswith(f"--{option}: {words}")
+    assert "PULSE_" not in str(told.value)
+    assert "secret" not in str(told.value)
     assert read_work(tmp_path) is None
     assert list(work_folder(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "goal", "words"),
+    [
+        ({"warehouse_url": "clickhouse://ch/pulse"}, GOAL, "PULSE_WAREHOUSE_URL: a promotion leads from the embedded"),
+        ({"control_url": "postgresql:///"}, GOAL, "PULSE_CONTROL_URL: it names no host"),
+        ({}, replace(GOAL, warehouse="chdb:///x"), "--warehouse: name a server"),
+        ({}, replace(GOAL, control=""), "--control: name another control plane"),
+        ({}, replace(GOAL, log="sqlite:///x"), "--log: name a topic"),
+    ],
+)
+async def test_a_goal_that_cannot_be_one_is_wrong_usage(
+    tmp_path: Path, settings: dict[str, str], goal: Goal, words: str
+) -> None:
+    with pytest.raises(SettingError, match=f"^{words}"):
+        await promote(Settings(data=tmp_path, **settings), goal, Show())  # type: ignore[arg-type]
