@@ -83,6 +83,23 @@ class Leftover:
     duplicates: frozenset[Position]
     dead: frozenset[Position]
 
+    def find_ends(self, begins: Positions) -> dict[int, int]:
+        """The position after the last of anything that is left, by partition; `begins` where there is nothing.
+
+        A block of copies alone leaves no row but its duplicates: of what, only who wrote them may have known.
+        """
+        rows = (
+            (partition, mark[0])
+            for marks in (self.marks.landed, self.marks.deleted)
+            for (partition, _), mark in marks.items()
+        )
+        others = ((partition, offset) for partition, offset, _ in self.duplicates | self.dead)
+        ends = dict(begins)
+        for partition, offset in (*rows, *others):
+            if partition in ends:
+                ends[partition] = max(ends[partition], offset + 1)
+        return ends
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -105,18 +122,14 @@ async def read_progress(warehouse: Warehouse, log: EventLog, number: int, partit
     for partition, bound in bounds.items():
         tell_of_lost_records(partition, consumed.get(partition, 0), bound.begin)
     begins = {partition: max(consumed.get(partition, 0), bound.begin) for partition, bound in bounds.items()}
-    marks = await read_marks(warehouse, number)
-    landed = dict(begins)
-    for (partition, _month), (offset, _place) in (*marks.landed.items(), *marks.deleted.items()):
-        if partition in landed:
-            landed[partition] = max(landed[partition], offset + 1)
+    leftover = await read_leftover(warehouse, number, begins)
+    landed = leftover.find_ends(begins)
     under_way = await read_under_way(warehouse, number, begins)
     for partition, bound in bounds.items():
         refuse_cut_log(partition, bound.end, max(landed[partition], under_way.get(partition, 0)))
     ends = begins | under_way if under_way else None
-    cut_short = landed != begins or ends is not None
-    leftover = await read_leftover(warehouse, number, begins, marks) if cut_short else None
-    return Progress(begins, ends, ends or landed, leftover)
+    is_cut_short = landed != begins or ends is not None
+    return Progress(begins, ends, ends or landed, leftover if is_cut_short else None)
 
 
 async def read_under_way(warehouse: Warehouse, number: int, begins: Positions) -> dict[int, int]:
@@ -146,8 +159,9 @@ async def read_marks(warehouse: Warehouse, number: int) -> Marks:
     return Marks(await _read_marks(warehouse, LANDED, number), await _read_marks(warehouse, DELETED, number))
 
 
-async def read_leftover(warehouse: Warehouse, number: int, begins: Positions, marks: Marks) -> Leftover:
+async def read_leftover(warehouse: Warehouse, number: int, begins: Positions) -> Leftover:
     """Read what stands at or above the consumed positions; only months that have such rows are looked into."""
+    marks = await read_marks(warehouse, number)
     landed = marks.landed.items()
     months = {month for (partition, month), mark in landed if partition in begins and mark[0] >= begins[partition]}
     stored = await read_stored(warehouse, number, begins, sorted(months))

@@ -16,7 +16,7 @@ from ingest.writer import no_failpoint
 from schemas.warehouse.errors import WarehouseFencedError, WarehouseUnknownError
 from tests.conftest import open_empty
 from tests.door.faults import Kind
-from tests.ingest.consumer.rivers import PATIENCE, Crash, crash_at, make_line, open_river, until
+from tests.ingest.consumer.rivers import NOW, PATIENCE, Crash, crash_at, make_line, open_river, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -345,4 +345,19 @@ async def test_a_copy_that_a_batch_cut_short_had_found_is_one_for_the_next_owner
     await asyncio.gather(finish_one(river, 0), finish_one(river, 1))
     assert await river.positions("duplicates") == [(1, 2, 0)]
     assert await river.positions("dead_letters") == []
+    await river.assert_ledger_closes()
+
+
+async def test_a_block_of_copies_alone_that_was_cut_short_stays_one(river: River) -> None:
+    """Whoever has only its partition later knows nothing of the other; the job that moves copies keeps the earliest."""
+    await finish(river, FakeShare())
+    copy = make_line()
+    await river.append([make_line(event_id=copy["event_id"], received=NOW + 500)], 0)
+    await river.append([copy], 1)
+    with pytest.raises(Crash):
+        await make_stint(river, FakeShare(), asyncio.Event(), crash_at("judged")).run()
+    duplicates = await river.positions("duplicates")
+    await asyncio.gather(finish_one(river, 0), finish_one(river, 1))
+    assert await river.positions("duplicates") == duplicates
+    assert not {*duplicates} & {*await river.positions()}
     await river.assert_ledger_closes()
