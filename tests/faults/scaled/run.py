@@ -6,6 +6,7 @@ ledger must close for every hour, and nothing may be a dead letter or refused.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -122,6 +123,7 @@ class FaultRun:
         self._hurting = Hurting(self.cluster, self._watch, self._disks)
         self._room = threading.Semaphore(AT_ONCE)
         self._stack = ExitStack()
+        self._is_wrong = False
 
     def __enter__(self) -> Self:
         """Start all; the folders of door and broker are small disks where that is allowed."""
@@ -129,6 +131,7 @@ class FaultRun:
             for folder in self._disks.values() if self._has_disks else ():
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(small_disk(folder, DISK))
+                stack.callback(self._keep, folder)
             stack.callback(self.cluster.kill)
             self.cluster.start(without=(GUEST,))
             self._watch.start()
@@ -146,7 +149,11 @@ class FaultRun:
             try:
                 self._round(number, faults)
             except ClusterError as error:
+                self._is_wrong = True
                 raise FaultRunError(str(error)) from error
+            except FaultRunError:
+                self._is_wrong = True
+                raise
             finally:
                 self._count()
 
@@ -277,6 +284,11 @@ class FaultRun:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.kinds.items()))
         self._tell(f"so far {figures.faults} faults ({kinds}), {figures.missed} missed; {figures.zombies} zombies")
         self._tell(f"{figures.fenced} inserts fenced, {figures.unknown} of unknown outcome")
+
+    def _keep(self, disk: Path) -> None:
+        """Copy what is on a small disk to where it stays, when something is wrong."""
+        if self._is_wrong:
+            shutil.copytree(disk, disk.with_name(f"{disk.name}-kept"), symlinks=True)
 
     def _end_watch(self) -> None:
         self._watch.stop.set()
