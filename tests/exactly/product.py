@@ -25,7 +25,7 @@ from deploy.base import open_base
 from deploy.http import make_collector, serve_http
 from deploy.parts import Parts
 from deploy.settings import Settings
-from deploy.whole import make_app
+from deploy.whole import make_app, make_pings
 from ingest.consumer import Consumer
 from ingest.consumer import Parts as ConsumerParts
 from ingest.consumer_metrics import ConsumerMetrics
@@ -259,7 +259,7 @@ async def open_product(folder: Path, engine_url: str) -> AsyncIterator[Product]:
         landed = asyncio.Event()
         parts.consumer.listen(lambda _sites, _received: landed.set())
         stop, ready = asyncio.Event(), asyncio.Event()
-        app = make_app(parts, answers=True)
+        app = make_app(parts, make_pings(parts, works=True), answers=True)
         tasks = [
             asyncio.create_task(serve_http(parts.base, make_collector(parts.base), app, stop, ready)),
             asyncio.create_task(parts.consumer.run(stop)),
