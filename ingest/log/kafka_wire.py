@@ -176,6 +176,8 @@ class Wire:
         except NotImplementedError as error:
             message = f"{address[0]}:{address[1]} is too old (Kafka 2.8 or newer is needed): {error}"
             raise RefusedForGoodError(message) from error
+        except KafkaError:  # a RuntimeError, too
+            raise
         except RuntimeError as error:  # uvloop's answer to writing to a connection that has just been reset
             if connection is not None:
                 connection.close()
