@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from ingest.log.sqlite import SqliteLog
 
 PORT = 18741
+EVENTS_SIZE = """
+SELECT sum(bytes_on_disk) AS bytes FROM system.parts
+WHERE active AND database = currentDatabase() AND table = 'events'
+"""
 
 
 def bench_collector(folder: Path, kafka: KafkaServer, options: argparse.Namespace) -> None:
@@ -87,12 +91,16 @@ async def bench_consumer(folder: Path, kafka: KafkaServer, door: Door, options: 
             (row,) = await river.rows("SELECT count() AS rows, uniqExact(event_id) AS ids FROM events")
             if row != {"rows": len(lines), "ids": len(lines)}:
                 raise SystemExit(f"{len(lines)} events went in, {row} came out")
+        (size,) = await embedded.rows(EVENTS_SIZE)
     base, ours = (found[1:] for found in rates)  # what is loaded once is not what is measured
     ratio = statistics.median(own / other for own, other in zip(ours, base, strict=True))
     print(
         f"consumer: Kafka and HTTP {statistics.median(ours):,.0f} events/s, embedded {statistics.median(base):,.0f}, "
         f"ratio {ratio:.2f}"
     )
+    topic = sum(file.stat().st_size for file in kafka.folder.glob("data/consumed-*/*.log"))
+    stored = int(str(size["bytes"])) / len(lines)
+    print(f"on disk: {topic / len(lines):.0f} bytes an event in the topic, {stored:.0f} in the warehouse")
 
 
 async def open_river(log_url: str, warehouse_url: str, stack: AsyncExitStack) -> River:
