@@ -25,6 +25,7 @@ from deploy.promote_note import (
     WORK,
     Note,
     read_json,
+    read_note,
     refuse_promoted,
     to_places,
     work_folder,
@@ -174,6 +175,12 @@ def end_consumer_soon() -> None:
         asyncio.get_running_loop().call_later(BEGUN_SECONDS, end_consumer_soon)
 
 
+async def tell_standing(parts: Parts, _arguments: Arguments) -> Result:
+    """Whether this is the old server of a promotion that has handed over."""
+    note = read_note(parts.base.settings.data)
+    return {"stands_still": note is not None and note.warehouse == parts.base.settings.warehouse}
+
+
 async def stand_still(parts: Parts) -> None:
     """Let no batch ever land where the folder's note says so; raise CommandError where nothing may start at all."""
     settings = parts.base.settings
@@ -192,4 +199,5 @@ MOVES: Mapping[str, Callable[[Parts, Arguments], Awaitable[Result]]] = {
     "promote-whole": export_whole,
     "promote-measure": measure_all,
     "promote-hold": hold,
+    "promote-standing": tell_standing,
 }

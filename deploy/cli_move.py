@@ -118,7 +118,7 @@ def promote(  # noqa: PLR0913 - each is an option of the command
     log: Annotated[str, typer.Option(metavar="URL", help="kafka://…; left out the log stays where it is")] = "",
     limits: Annotated[str, typer.Option(metavar="URL", help="redis://…; only told in the new settings")] = "",
     mend: Annotated[bool, typer.Option("--mend", help="Copy sites and months anew that differ")] = False,
-    grace: Annotated[float, typer.Option(min=0, help="Seconds without the old server that mean it was stopped")] = 60,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds without old server and events: it was stopped")] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Move this embedded installation to servers while it keeps collecting; prove by the ledger that all arrived.

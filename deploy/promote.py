@@ -20,12 +20,12 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
-from deploy.asking import is_served
 from deploy.clock import read_clock
 from deploy.copying_alone import working_alone
 from deploy.copying_ledger import count_kinds
 from deploy.copying_proof import Proof, compare_later
 from deploy.private import working_in_private_folder
+from deploy.promote_absence import find_grace
 from deploy.promote_control import destroy_salts, mirror, refuse_other_control
 from deploy.promote_copy import Copier
 from deploy.promote_follow import Follower
@@ -79,7 +79,7 @@ async def promote(settings: Settings, goal: Goal, show: Show) -> dict[str, objec
             await refuse_other_control(sides.new, work.id)
             grace = goal.grace
             if note is None:
-                grace = grace if await is_served(settings.data) else 0.0  # then nobody has served all the time
+                grace = await find_grace(settings, grace)
                 note = await move(sides, work)
             figures = await finish(sides, note, grace)
             await clear_up(settings.data, sides.new, note)

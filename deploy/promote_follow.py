@@ -7,16 +7,19 @@ answers 503 and acknowledges nothing that nobody would read.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
+import aiohttp
 from prometheus_client import CollectorRegistry
 
-from deploy.asking import is_served
+from deploy.asking import ask_server, is_served
 from deploy.clock import read_clock
 from deploy.copying_ledger import Extent, find_open, read_cells
 from deploy.copying_proof import find_erased_later
 from deploy.lock import FolderInUseError, holding
+from deploy.promote_absence import Absence
+from deploy.terminal import CommandError
 from ingest.consumer import Consumer, Parts
 from ingest.consumer_metrics import ConsumerMetrics
 from ingest.disk import DiskBudget
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
     from ingest.log import EventLog
 
 CARRY_SECONDS, LOOK_SECONDS = 1.0, 0.05
-QUIET_SECONDS = 3.0  # without an append before the log is sealed
 # Dead lines may still come, of what is consumed last.
 SEAL = f"""
 CREATE TRIGGER IF NOT EXISTS the_log_was_promoted BEFORE INSERT ON records WHEN NEW.id >> {POSITION_BITS} != {DEAD}
@@ -57,7 +59,7 @@ GROUP BY _partition
 
 
 class Follower:
-    """Follows the old log and the old control plane, until the old server has been away for `grace` seconds."""
+    """Follows the old log and the old control plane, until old server and collectors are gone for `grace` seconds."""
 
     def __init__(self, sides: Sides, carrier: Carrier, grace: float) -> None:
         self._settings = sides.settings
@@ -82,7 +84,7 @@ class Follower:
                 group.create_task(consumer.run(stop))
                 await self._wait_for_old_server(stack, log, show)
                 await asyncio.to_thread(seal, self._settings)
-                ends = [(await log.bounds(partition)).end for partition in range(log.partitions)]
+                ends = await read_ends(log)
                 while [consumer.consumed.get(partition) for partition in range(log.partitions)] != ends:  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_SECONDS)
                 stop.set()
@@ -118,24 +120,28 @@ class Follower:
             pass
 
     async def _wait_for_old_server(self, stack: AsyncExitStack, log: EventLog | None, show: Show) -> None:
-        """Return when the old server has been away for `grace` seconds, nothing is appended, and none can come back.
+        """Return when the old server has gone and cannot come back: its folder is held, from now on by this process.
 
-        One that crashed is started again by whoever looks after it, and goes on collecting.
+        Where the log stays the new server may be on that folder already.
         """
         clock = asyncio.get_running_loop().time
-        told, ends = False, [0]
-        away = quiet = clock()
-        while min(clock() - away - self._grace, clock() - quiet - QUIET_SECONDS) < 0 or not self._enter(stack):
+        absence = Absence(self._grace, clock(), clock(), await read_ends(log))
+        told = False
+        while not absence.is_final(clock()) or not self._enter(stack):
             await self._carry(show)
-            if await is_served(self._settings.data):
-                away = clock()
-                if not told:
-                    show.say("handed over: switch to the new settings, then stop the old server; this waits for that")
-                    told = True
-            now = [] if log is None else [(await log.bounds(partition)).end for partition in range(log.partitions)]
-            if now != ends:
-                quiet, ends = clock(), now
+            served = await is_served(self._settings.data)
+            if served and log is None and await self._is_followed():
+                return
+            if absence.look(clock(), await read_ends(log), is_served=served) and not told:
+                show.say("handed over: switch to the new settings, then stop the old server; this waits for that")
+                told = True
             await asyncio.sleep(CARRY_SECONDS / 2)
+
+    async def _is_followed(self) -> bool:
+        """Whether the server on the folder is not the old one any more."""
+        with suppress(CommandError, aiohttp.ClientError):  # it has just stopped
+            return not (await ask_server(self._settings.data, "promote-standing", {}))["stands_still"]
+        return False
 
     def _enter(self, stack: AsyncExitStack) -> bool:
         """Hold the folder from now on, if nobody does."""
@@ -167,6 +173,11 @@ class Follower:
             ConsumerMetrics(registry),
             f"promotion-{note.id}",
         )
+
+
+async def read_ends(log: EventLog | None) -> list[int]:
+    """Where each partition ends, of a log that is followed."""
+    return [] if log is None else [(await log.bounds(partition)).end for partition in range(log.partitions)]
 
 
 def seal(settings: Settings) -> None:

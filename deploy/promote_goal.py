@@ -47,7 +47,7 @@ BOUND = ("warehouse", "control", "log")  # what a promotion that was begun may n
 class Goal:
     """Where to: URLs. An empty `log` leaves the log where it is; `mend` copies anew what differs.
 
-    `grace` is for how many seconds the old server must have been away to count as stopped for good.
+    `grace` is for how many seconds nobody must have served or appended on the old side to count as stopped for good.
     """
 
     warehouse: str

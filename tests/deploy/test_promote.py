@@ -213,7 +213,7 @@ def test_a_stopped_installation_moves_at_once_and_may_keep_its_log(
         assert count_events(old, key) == 100
         reports = read_reports(old, key, "old.example")
     move = Move(old, door, options)
-    assert old.run_json("promote", *move.arguments)["done"]
+    assert old.run_json("promote", *move.arguments, "--grace", "1")["done"]
     with move.new(old.folder) as new:  # the same folder: the log is in it
         assert count_events(new, key) == 100
         assert read_reports(new, key, "old.example") == reports
