@@ -105,7 +105,8 @@ class Leftover:
 class Progress:
     """Where to go on, per partition: from `begins`; first of all exactly to `ends`, if there are any.
 
-    Up to `landed` there may be rows of a batch that was cut short: `leftover`, None when there was none.
+    Up to `landed` there may be rows of batches that were cut short: `leftover`, None when there was none. They may be
+    of several owners, each with partitions of its own, so `ends` of one say nothing of the others.
     """
 
     begins: Positions
@@ -125,11 +126,11 @@ async def read_progress(warehouse: Warehouse, log: EventLog, number: int, partit
     leftover = await read_leftover(warehouse, number, begins)
     landed = leftover.find_ends(begins)
     under_way = await read_under_way(warehouse, number, begins)
+    landed = {partition: max(end, under_way.get(partition, 0)) for partition, end in landed.items()}
     for partition, bound in bounds.items():
-        refuse_cut_log(partition, bound.end, max(landed[partition], under_way.get(partition, 0)))
+        refuse_cut_log(partition, bound.end, landed[partition])
     ends = begins | under_way if under_way else None
-    is_cut_short = landed != begins or ends is not None
-    return Progress(begins, ends, ends or landed, leftover if is_cut_short else None)
+    return Progress(begins, ends, landed, leftover if landed != begins else None)
 
 
 async def read_under_way(warehouse: Warehouse, number: int, begins: Positions) -> dict[int, int]:

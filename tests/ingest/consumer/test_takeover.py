@@ -16,7 +16,7 @@ from ingest.writer import no_failpoint
 from schemas.warehouse.errors import WarehouseFencedError, WarehouseUnknownError
 from tests.conftest import open_empty
 from tests.door.faults import Kind
-from tests.ingest.consumer.rivers import NOW, PATIENCE, Crash, crash_at, make_line, open_river, until
+from tests.ingest.consumer.rivers import DAY, NOW, PATIENCE, Crash, crash_at, make_line, open_river, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -346,6 +346,20 @@ async def test_a_copy_that_a_batch_cut_short_had_found_is_one_for_the_next_owner
     assert await river.positions("duplicates") == [(1, 2, 0)]
     assert await river.positions("dead_letters") == []
     await river.assert_ledger_closes()
+
+
+async def test_who_takes_over_from_two_finishes_the_batches_of_both(river: River) -> None:
+    """One of several months, which is made again exactly, and beside it one that is not."""
+    await finish(river, FakeShare())
+    await river.append([make_line()], 0)
+    await river.append([make_line(ts=NOW - 31 * DAY, ingest=True)], 0)
+    await river.append([make_line()], 1)
+    for partition, place in ((0, "month"), (1, "events")):
+        with pytest.raises(Crash):
+            await make_stint(river, FakeShare([partition]), asyncio.Event(), crash_at(place)).run()
+    await finish(river, FakeShare())
+    assert await river.positions("duplicates") == []
+    await assert_exactly_once(river)
 
 
 async def test_a_block_of_copies_alone_that_was_cut_short_stays_one(river: River) -> None:
