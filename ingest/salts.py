@@ -77,11 +77,12 @@ class Salts:
         `backfill` are the days among them of events sent with an ingest key. A day that is absent from the answer has
         no salt (yet, or any more): wait or give up, never invent one.
         """
-        missing = set(days) - self._known.keys()
+        known = {day: self._known[day] for day in days if day in self._known}
+        missing = set(days) - known.keys()
         old = set(backfill) - set(days_in_use(self._clock()))
         if missing or old:
-            await self._read_rows(missing, old)
-        return {day: self._known[day] for day in days if day in self._known}
+            known |= await self._read_rows(missing, old)
+        return known
 
     async def destroy(self, oldest_unconsumed: int) -> list[date]:
         """Destroy the salts whose time is over and name their dates; nothing of them stays in the table's file.
@@ -99,13 +100,14 @@ class Salts:
         )
         async with self._control.begin() as connection:
             gone = (await connection.scalars(delete(salts).where(over).returning(salts.c.day))).all()
-        self._known.clear()
-        self._touched.clear()
+        self._known, self._touched = {}, {}
         await self._wipe()
         return sorted(gone)
 
-    async def _read_rows(self, missing: set[date], backfill: set[date]) -> None:
-        now = self._clock()
+    async def _read_rows(self, missing: set[date], backfill: set[date]) -> Mapping[date, bytes]:
+        """Give those of `missing` that there are; `destroy` may empty the memory meanwhile, and then stays obeyed."""
+        now, known, touched = self._clock(), self._known, self._touched
+        found: dict[date, bytes] = {}
         due = sorted(day for day in backfill if now - self._touched.get(day, 0) >= TOUCH_EVERY)
         async with self._control.begin() as connection:
             for days in cut(due):
@@ -114,8 +116,10 @@ class Salts:
                 await connection.execute(insert.on_conflict_do_update(index_elements=["day"], set_=used))
             for days in cut(sorted(missing)):
                 rows = await connection.execute(select(salts.c.day, salts.c.salt).where(salts.c.day.in_(days)))
-                self._known.update({row.day: row.salt for row in rows})
-        self._touched.update(dict.fromkeys(due, now))
+                found |= {row.day: row.salt for row in rows}
+        known |= found  # of before a `destroy` in between, if there was one: nobody looks there any more
+        touched |= dict.fromkeys(due, now)
+        return found
 
     def _insert(self, days: Sequence[date], *, backfill: bool) -> SqliteInsert | PostgresInsert:
         """Rows in the order of their dates: whoever inserts the same ones at once waits and never deadlocks."""

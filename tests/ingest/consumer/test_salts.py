@@ -200,3 +200,13 @@ async def test_consumers_that_start_at_once_use_one_salt_a_date(control: AsyncEn
     assert all(one == found[0] for one in found)
     assert found[0].keys() == days
     await asyncio.gather(*(engine.dispose() for engine in engines))
+
+
+async def test_salts_that_are_read_while_others_are_destroyed_are_all_there(control: AsyncEngine) -> None:
+    salts = Salts(control, Clock())
+    await salts.make_ahead()
+    old = {TODAY - timedelta(days=100 + number) for number in range(3)}
+    for _ in range(40):
+        found, destroyed = await asyncio.gather(salts.read({TODAY, *old}, old), salts.destroy(NOON))
+        assert found.keys() == {TODAY, *old}
+        assert not destroyed
