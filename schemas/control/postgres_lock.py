@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy.exc import InterfaceError
 
 from schemas.control.postgres import connecting_alone
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from schemas.control.postgres import Driver
+
+PROBE_SECONDS = 2.0
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -53,12 +57,15 @@ async def _take(driver: Driver, number: int, stop: asyncio.Event, poll: float) -
 
 
 async def _watch(driver: Driver, lost: asyncio.Event, poll: float) -> None:
-    while not lost.is_set():
-        if not await is_set_within(lost, poll):
-            try:
+    """Ask whether the connection lives until it does not; whatever ends this, the lock cannot be shown to be held."""
+    try:
+        while not await is_set_within(lost, poll):
+            async with asyncio.timeout(poll + PROBE_SECONDS):
                 await driver.execute("SELECT 1")
-            except LOST:  # whoever holds the lock is told by the event
-                lost.set()
+    except Exception as error:  # noqa: BLE001 - also what the driver says of itself when a server ends in mid-sentence
+        log.info("lock_lost", reason=str(error) or type(error).__name__)
+    finally:
+        lost.set()
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
