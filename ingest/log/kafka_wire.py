@@ -173,7 +173,7 @@ class Wire:
             async with asyncio.timeout(seconds):
                 connection = await self._connect((*address, lane))
                 return await connection.send(request)
-        except NotImplementedError as error:
+        except NotImplementedError as error:  # aiokafka's: the broker speaks no version of the request
             message = f"{address[0]}:{address[1]} is too old (Kafka 2.8 or newer is needed): {error}"
             raise RefusedForGoodError(message) from error
         except KafkaError:  # a RuntimeError, too

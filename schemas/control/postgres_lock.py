@@ -30,7 +30,7 @@ async def holding_lock(
     """Wait for the advisory lock; None when `stop` is set before it is had.
 
     The event says that it is lost, or cannot be shown to be held any more: a connection that ends is noticed at once,
-    one that gives no answer after `poll` and the time that an answer may take. SQLAlchemyError when the lock cannot be
+    one that gives no answer after `poll` and `PROBE_SECONDS`. SQLAlchemyError when the lock cannot be
     asked for.
     """
     lost = asyncio.Event()
@@ -60,7 +60,7 @@ async def _watch(driver: Driver, lost: asyncio.Event, poll: float) -> None:
     """Ask whether the connection lives until it does not; whatever ends this, the lock cannot be shown to be held."""
     try:
         while not await is_set_within(lost, poll):
-            async with asyncio.timeout(poll + PROBE_SECONDS):
+            async with asyncio.timeout(PROBE_SECONDS):
                 await driver.execute("SELECT 1")
     except Exception as error:  # noqa: BLE001 - also what the driver says of itself when a server ends in mid-sentence
         log.info("lock_lost", reason=str(error) or type(error).__name__)
