@@ -134,7 +134,7 @@ def promote(  # noqa: PLR0913 - each is an option of the command
         result = run(promote(read_settings(), Goal(warehouse, control, log, limits, mend, grace), Showing(progress)))
     lines = "\n".join(f"{name}={value}" for name, value in cast("dict[str, str]", result["settings"]).items())
     text = (
-        f"Done: both sides are the same. The settings from now on (write the passwords for ***):\n{lines}\n"
+        f"Done: both sides are the same. The settings from now on (write user and password for ***):\n{lines}\n"
         f"{OUT_OF_USE if log else LOG_STAYS}"
     )
     Speaker(as_json).show(result, text)

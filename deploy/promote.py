@@ -79,8 +79,9 @@ async def promote(settings: Settings, goal: Goal, show: Show) -> dict[str, objec
             await refuse_other_control(sides.new, work.id)
             grace = goal.grace
             if note is None:
-                grace = await find_grace(settings, grace)
+                grace = await find_grace(settings, goal.grace)
                 note = await move(sides, work)
+                grace = max(grace, await find_grace(settings, goal.grace))  # the copy took its time
             figures = await finish(sides, note, grace)
             await clear_up(settings.data, sides.new, note)
         return to_result(cast("Note", read_note(settings.data)), goal, figures)
@@ -99,8 +100,7 @@ async def move(sides: Sides, work: Work) -> Note:
         async with source.holding() as hand_over:
             sides.show.say("the last piece and the comparison: counting stands still, collecting goes on")
             facts = await source.look()
-            sides.carrier.remember()
-            await mirror(sides.old, sides.new, work.id)
+            await mirror(sides.old, sides.new, work.id, sides.carrier)
             proof = await copier.prove(facts.number, mend=sides.goal.mend)
             write_json(work_folder(sides.settings.data) / PROOF, proof.to_json())
             note = Note(work.id, sides.settings.warehouse, facts.number, facts.positions, sides.goal.places, to_time())

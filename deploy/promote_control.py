@@ -62,9 +62,14 @@ async def refuse_other_control(new: AsyncEngine, promotion: str) -> None:
         raise CommandError(message)
 
 
-async def mirror(old: AsyncEngine, new: AsyncEngine, promotion: str) -> dict[str, int]:
-    """Make the new control plane what the old one is, salts and numbers of logs too, in one step; count the rows."""
+async def mirror(old: AsyncEngine, new: AsyncEngine, promotion: str, carrier: Carrier | None = None) -> dict[str, int]:
+    """Make the new control plane what the old one is, salts and numbers of logs too, in one step; count the rows.
+
+    With a carrier, what it carries is mirrored as the carrier remembers it from now on.
+    """
     held = await read_tables(old)
+    if carrier is not None:
+        held |= await carrier.remember()
     held[facts.name] = [row for row in held[facts.name] if row["name"] != MARKER]
     held[facts.name].append({"name": MARKER, "value": promotion})
     async with new.begin() as connection:
@@ -98,9 +103,10 @@ class Carrier:
         self._seen: tuple[int, ...] = ()
         self.problem = ""
 
-    def remember(self) -> None:
-        """What is in the old control plane now is known, or about to be mirrored."""
-        self._copy(self._known)
+    async def remember(self) -> Tables:
+        """What is in the old control plane now is known; give the tables that are carried, to be mirrored."""
+        await asyncio.to_thread(self._copy, self._known)
+        return {name: rows for name, rows in (await read_copy(self._known)).items() if name not in NOT_CARRIED}
 
     async def carry(self) -> int:
         """Write what changed since into the new control plane; give the number of rows.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.asking import ask_server, is_served
 from deploy.clock import read_clock
@@ -67,6 +68,7 @@ class Follower:
         self._new = sides.new
         self._carrier = carrier
         self._grace = grace
+        self._said = ""
 
     async def follow(self, note: Note, old: AsyncEngine, show: Show) -> list[int]:
         """Consume and carry until the old server has stopped and its log is empty; give where the log ends.
@@ -128,7 +130,7 @@ class Follower:
         absence = Absence(self._grace, clock(), clock(), await read_ends(log))
         told = False
         while not absence.is_final(clock()) or not self._enter(stack):
-            await self._carry(show)
+            await self.carry(show)
             served = await is_served(self._settings.data)
             if served and log is None and await self._is_followed():
                 return
@@ -151,12 +153,16 @@ class Follower:
             return False
         return True
 
-    async def _carry(self, show: Show) -> None:
-        """Carry; a change that cannot be carried is told once."""
-        before = self._carrier.problem
-        await self._carrier.carry()
-        if self._carrier.problem not in {"", before}:
-            show.say(self._carrier.problem)
+    async def carry(self, show: Show) -> None:
+        """Carry; a change that cannot be carried is told once, and so is a new control plane that is away."""
+        before = self._said
+        try:
+            await self._carrier.carry()
+            self._said = self._carrier.problem
+        except (SQLAlchemyError, OSError) as error:
+            self._said = f"changes of the old control plane wait: the new one does not answer ({type(error).__name__})"
+        if self._said not in {"", before}:
+            show.say(self._said)
 
     def _make_parts(self, log: EventLog, note: Note, facts: SiteFactsReader) -> Parts:
         registry = CollectorRegistry()
@@ -168,7 +174,7 @@ class Follower:
             self._warehouse,
             Sources(facts, Salts(self._new, read_clock), geo.current, read_clock),
             Enricher(EnrichMetrics(registry)),
-            DiskBudget(self._warehouse, settings.data, settings.warehouse_budget, read_clock),
+            DiskBudget(self._warehouse, settings.data, 0, read_clock),  # the setting was for the embedded one
             SiteVersions(),
             ConsumerMetrics(registry),
             f"promotion-{note.id}",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from deploy.admin_move import TABLES
 from deploy.copying import OWN, POSITIONED, UNDER_WAY, WHOLE
 from deploy.promote import clear_up
 from deploy.promote_control import Carrier, destroy_salts, mirror, read_tables, refuse_other_control
+from deploy.promote_follow import Follower
 from deploy.promote_mark import MARKER, mark, read_mark
 from deploy.promote_note import Note, Places, work_folder
+from deploy.settings import Settings
 from deploy.terminal import CommandError
 from schemas.control.connect import migrate_control, open_control
 from schemas.control.tables import facts, keys, organisations, projects, salts, sites, stream_tokens
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from deploy.promote_control import Tables
+    from deploy.promote_copy import Show
+    from deploy.promote_goal import Sides
     from schemas.warehouse.client import Warehouse
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -59,8 +67,7 @@ async def carrier(control: AsyncEngine, new: AsyncEngine, tmp_path: Path) -> Car
         await connection.execute(insert(stream_tokens).values(digest="t", key_id=1, expires_at=NOW))
     await refuse_other_control(new, PROMOTION)
     carrier = Carrier(tmp_path / "control.db", new, tmp_path / "known.db")
-    carrier.remember()
-    await mirror(control, new, PROMOTION)
+    await mirror(control, new, PROMOTION, carrier)
     return carrier
 
 
@@ -84,6 +91,24 @@ async def test_a_mirror_is_the_same_to_the_last_row(control: AsyncEngine, new: A
     assert copied.pop(facts.name) == [*old.pop(facts.name), marker]
     assert copied == old
     assert await carrier.carry() == 0
+
+
+async def test_what_comes_between_remembering_and_mirroring_is_carried_once(
+    control: AsyncEngine, new: AsyncEngine, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember = carrier.remember
+
+    async def remember_and_go_on() -> Tables:
+        tables = await remember()
+        async with control.begin() as connection:
+            await connection.execute(insert(sites).values(to_site(2, "b.example")))
+        return tables
+
+    monkeypatch.setattr(carrier, "remember", remember_and_go_on)
+    await mirror(control, new, PROMOTION, carrier)
+    assert await carrier.carry() == 1
+    assert (await carrier.carry(), carrier.problem) == (0, "")
+    assert len((await read_tables(new))["sites"]) == 2
 
 
 async def test_changes_of_the_old_side_are_carried_and_those_of_the_new_side_stay(
@@ -138,6 +163,30 @@ async def test_a_run_that_was_killed_before_it_knew_what_it_had_written_changes_
     held = await read_tables(new)
     assert held["keys"][-1]["revoked_at"] == NOW
     assert (held["sites"][0]["name"], held["sites"][0]["timezone"]) == ("renamed", "Asia/Tokyo")
+
+
+async def test_a_new_control_plane_that_is_away_is_told_once_and_carried_to_later(
+    new: AsyncEngine, carrier: Carrier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    sides = SimpleNamespace(settings=Settings(data=tmp_path), warehouse=None, new=new)
+    follower = Follower(cast("Sides", sides), carrier, 0.0)
+    show = cast("Show", SimpleNamespace(say=said.append))
+    with monkeypatch.context() as patch:
+        patch.setattr(carrier, "carry", AsyncMock(side_effect=ConnectionRefusedError("no")))
+        await follower.carry(show)
+        await follower.carry(show)
+    assert said == ["changes of the old control plane wait: the new one does not answer (ConnectionRefusedError)"]
+    await follower.carry(show)
+    assert len(said) == 1
+
+
+async def test_no_row_stands_in_the_text_of_an_error(control: AsyncEngine) -> None:
+    row = {"name": "a name", "value": "a secret"}
+    with pytest.raises(IntegrityError, match=r"INSERT INTO facts") as caught:
+        async with control.begin() as connection:
+            await connection.execute(insert(facts), [row, row])
+    assert "a secret" not in str(caught.value)
 
 
 async def test_a_domain_may_be_given_up_and_taken_anew_between_two_looks(
