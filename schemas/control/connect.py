@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = resources.files("schemas.control") / "migrations"
 SQLITE, POSTGRES = "sqlite", "postgresql"
-FORMS = "write sqlite:///path or postgresql://user:password@host:5432/database"
+FORMS = "write sqlite:////absolute/path or postgresql://user:password@host:5432/database"
 
 # secure_delete overwrites what is deleted: a destroyed salt must not be found in the file.
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "secure_delete=ON")
@@ -37,7 +37,7 @@ POLL_SECONDS = 0.1
 
 
 def open_control(url: str) -> AsyncEngine:
-    """Make the engine of `sqlite:///path` (four slashes for an absolute one) or `postgresql://…` (`open_postgres`).
+    """Make the engine of `sqlite:////absolute/path` or `postgresql://…` (`open_postgres`).
 
     Nothing is connected yet. ControlUnusableError for a URL that cannot be one.
     """
@@ -48,6 +48,9 @@ def open_control(url: str) -> AsyncEngine:
         raise ControlUnusableError(message) from None
     backend = parsed.get_backend_name()
     if backend == SQLITE and parsed.database and parsed.host is parsed.username is None:
+        if not parsed.database.startswith("/"):  # a server works in a folder that goes when it ends
+            message = f"sqlite:///{parsed.database} names no absolute path, {FORMS}"
+            raise ControlUnusableError(message)
         return _open_sqlite(parsed)
     if backend != POSTGRES:
         message = f"{parsed.drivername}:// names no control plane, {FORMS}"
@@ -145,7 +148,9 @@ def _upgrade(connection: Connection) -> None:
 
 def _open_sqlite(url: URL) -> AsyncEngine:
     engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"), connect_args={"async_creator_fn": _connect_sqlite}
+        url.set(drivername="sqlite+aiosqlite"),
+        hide_parameters=True,  # salts among them
+        connect_args={"async_creator_fn": _connect_sqlite},
     )
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine

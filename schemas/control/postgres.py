@@ -96,7 +96,9 @@ def open_postgres(url: URL) -> AsyncEngine:
         server_settings=SERVER_SETTINGS,
     )
     plain = url.set(drivername="postgresql+asyncpg", query={})
-    engine = create_async_engine(plain, async_creator=functools.partial(_connect, connect), **POOL)
+    engine = create_async_engine(
+        plain, hide_parameters=True, async_creator=functools.partial(_connect, connect), **POOL
+    )
     event.listen(engine.sync_engine, "checkout", functools.partial(_refuse_dead, engine))
     event.listen(engine.sync_engine, "handle_error", _to_sqlalchemy)
     return engine

@@ -1,6 +1,6 @@
 """Where the warehouse is, read without opening it.
 
-`chdb:///folder` or `clickhouse://user:password@host:8123/database?secure=1&…`.
+`chdb:////folder` or `clickhouse://user:password@host:8123/database?secure=1&…`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def to_folder(url: str) -> Path:
     """The folder that the URL names; raise WarehouseUnusableError when it is of another kind."""
     path = url.removeprefix(EMBEDDED)
     if path == url:
-        refuse(f"{to_form(url)} is not understood, write chdb:///folder (four slashes: an absolute path) or {FORM}")
+        refuse(f"{to_form(url)} is not understood, write chdb:////folder (an absolute path) or {FORM}")
+    if not path.startswith("/"):  # a server works in a folder that goes when it ends
+        refuse(f"{to_form(url)} names no absolute path: write chdb:////srv/pulse/warehouse (four slashes)")
     return Path(path)
 
 

@@ -90,7 +90,7 @@ def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "url", "words"),
     [
-        ("WAREHOUSE_URL", "http://pulse:s3cret@h:8123/db", "http://… is not understood, write chdb:///folder"),
+        ("WAREHOUSE_URL", "http://pulse:s3cret@h:8123/db", "http://… is not understood, write chdb:////folder"),
         ("WAREHOUSE_URL", "clickhouse://pulse:s3cret,h/db", "a server is no host with a port"),
         ("WAREHOUSE_URL", "clickhouse://pulse@h/db?password_file=/proc/self/exe", "it is not text"),
         ("WAREHOUSE_URL", "clickhouse://pulse@h/db?password_file=/dev/null", "is empty"),

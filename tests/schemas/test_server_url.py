@@ -51,7 +51,8 @@ BAD = [
     ("clickhouse://u@h/web?password_file=/no/such", "password_file=/no/such cannot be read"),
     ("clickhouse://u:s3cret@h/web?secure=1&ca_file=/no/such", "ca_file=/no/such cannot be used: No such file"),
     (f"clickhouse://u:s3cret@h/web?secure=1&ca_file={__file__}", "cannot be used: it holds no certificates"),
-    ("http://u:s3cret@h:8123/web", "http://… is not understood, write chdb:///folder .* or clickhouse://"),
+    ("chdb:///warehouse", "names no absolute path: write chdb:////"),
+    ("http://u:s3cret@h:8123/web", "http://… is not understood, write chdb:////folder .* or clickhouse://"),
     ("clickhouses://u:s3cret@h/web", "clickhouses://… is not understood"),
     ("clickhouse:u:s3cret@h/web", "what stands there is not understood"),
 ]
