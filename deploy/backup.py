@@ -22,6 +22,7 @@ from deploy.backup_files import ABOUT, MANIFEST, Hashing, is_file, refuse_little
 from deploy.backup_log import copy_control, copy_rest
 from deploy.copying_alone import working_alone
 from deploy.terminal import CommandError, SettingError
+from deploy.urls import refuse_wrong_urls
 from ingest.log.open import parse_url
 from schemas.control.connect import open_control
 from schemas.control.errors import ControlUnusableError
@@ -115,6 +116,7 @@ def add_json(hashing: Hashing, name: str, value: object) -> None:
 
 def find_places(settings: Settings, refusal: str) -> Places:
     """Where the embedded parts are; raise SettingError, with that advice, which of them are servers."""
+    refuse_wrong_urls(settings)
     try:
         engine = open_control(settings.control)
     except ControlUnusableError as error:

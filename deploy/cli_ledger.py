@@ -35,8 +35,8 @@ MEANINGS = {
 }
 
 
-class WrongInstantError(CommandError):
-    """An option that is to be an instant is none."""
+class WrongOptionError(CommandError):
+    """An option that is to be an instant is none, or one does not go with another."""
 
     exit_code = 2
 
@@ -64,7 +64,7 @@ def ledger(  # noqa: PLR0913 - the options of a command
     if verify:
         if site:
             message = "--verify counts all sites: leave --site away"
-            raise CommandError(message)
+            raise WrongOptionError(message)
         closes = show_recount(run(recount(start, end, as_json=as_json)), as_json=as_json)
     else:
         closes = show(run(run_admin(read_settings(), "ledger", to_arguments(start, end, site))), as_json=as_json)
@@ -99,13 +99,13 @@ def repair(
 
 
 def refuse_wrong_instants(start: str, end: str) -> None:
-    """Raise WrongInstantError unless each is an instant or empty."""
+    """Raise WrongOptionError unless each is an instant or empty."""
     for option, text in (("--start", start), ("--end", end)):
         try:
             datetime.fromisoformat(text or "2026-11-21")
         except ValueError:
             message = f"{option} {text}: write an instant as ISO 8601 has it, for example 2026-11-21T10:00Z"
-            raise WrongInstantError(message) from None
+            raise WrongOptionError(message) from None
 
 
 def to_arguments(start: str, end: str, site: str) -> dict[str, str]:

@@ -149,6 +149,9 @@ async def look_at_lag(parts: Parts) -> Finding:
     """How far the warehouse is behind the log."""
     if parts.following is None and not parts.consumer.consumed:
         return Finding("lag", "ok", "no consumer runs in this process")
-    completeness = await parts.read_completeness()
+    try:
+        completeness = await parts.read_completeness()
+    except Exception as error:  # noqa: BLE001 - as above
+        return Finding("lag", "broken", str(error) or type(error).__name__)
     state: Literal["ok", "warning"] = "warning" if completeness.lag > LATE_SECONDS else "ok"
     return Finding("lag", state, f"{completeness.lag:.1f} s between receipt and the numbers")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from deploy import doctor
-from deploy.doctor import look_at_libraries, look_at_set_aside
+from deploy.doctor import look_at_lag, look_at_libraries, look_at_set_aside
+from ingest.log import LogDamagedError
 from schemas.warehouse.errors import WarehouseError
 from tests.schemas.test_failed_writes import failing_disk
 
@@ -25,6 +26,16 @@ async def test_parts_that_were_set_aside_are_told_with_their_tables(embedded_war
     finding = await look_at_set_aside(parts)
     assert finding.state == "warning"
     assert "1 set aside (events; " in finding.text
+
+
+async def test_a_lag_that_cannot_be_read_is_a_finding() -> None:
+    async def read_completeness() -> None:
+        message = "block 7 is damaged"
+        raise LogDamagedError(message)
+
+    parts = cast("Parts", SimpleNamespace(following=object(), read_completeness=read_completeness))
+    finding = await look_at_lag(parts)
+    assert (finding.state, finding.text) == ("broken", "block 7 is damaged")
 
 
 def test_a_library_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

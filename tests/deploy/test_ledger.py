@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.admin_ledger import LEDGER_COMMANDS
-from deploy.cli_ledger import WrongInstantError, app, show_recount
+from deploy.cli_ledger import WrongOptionError, app, show_recount
 from deploy.recounting import Recount, read_plan, recount_days, recount_log
 from deploy.terminal import CommandError
 from ingest.progress import read_progress
@@ -158,12 +158,12 @@ def test_both_commands_work_with_a_server_and_without(tmp_path: Path) -> None:
     assert (found["closed"], found["lines"]) == (True, len(events))
     assert "every record is where it belongs" in product.run("ledger", "--verify").stdout
     assert "nothing to repair" in product.run("ledger", "repair").stdout
-    assert product.run("ledger", "--verify", "--site", "a.example", check=False).returncode == 1
+    assert product.run("ledger", "--verify", "--site", "a.example", check=False).returncode == 2
 
 
 @pytest.mark.parametrize("words", ["--start soon", "--verify --end soon", "repair --start soon", "repair --end soon"])
 def test_an_instant_that_is_none_is_wrong_usage(words: str) -> None:
     error = CliRunner().invoke(app, words.split()).exception
-    assert isinstance(error, WrongInstantError)
+    assert isinstance(error, WrongOptionError)
     assert error.exit_code == 2
     assert str(error).startswith(f"--{words.rpartition('--')[2]}: write an instant as ISO 8601 has it")
