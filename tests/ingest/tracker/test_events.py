@@ -42,8 +42,10 @@ async def test_events_before_the_script_has_loaded_follow_the_view_in_one_reques
     page = await context.new_page()
     calls = "<script>pulse('First', {props: {n: 1}}); pulse('identify', 'u1'); pulse('Second')</script>"
     await page.goto(place.add_page("/a", head=STUB + calls + SNIPPET))
-    events = await place.until(["pageview", "First", "Second"])
+    came = await place.until_came("Second")
+    events = [event for event in came if event["name"] != "engagement"]  # a machine that is busy takes long enough
     assert len(place.posts) == 1
+    assert [event["name"] for event in events] == ["pageview", "First", "Second"]
     assert [event.get("user_id") for event in events] == [None, None, "u1"]
     assert events[1]["props"] == {"n": 1}
 
