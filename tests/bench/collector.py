@@ -48,7 +48,8 @@ EVENT = (
     '"https://news.ycombinator.com/","title":"Hello world","event_id":"01932c07-209e-7c3b-8f1a-%012d",'
     '"screen_width":1440,"language":"en-GB"}'
 )
-AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.%d.0 Safari/537.36"
+VISITORS = 1000  # as many browsers; a visitor is of one partition, and a request of one visitor
 SCRIPT = """
 local number = 0
 local function event()
@@ -57,8 +58,8 @@ local function event()
 end
 request = function()
   local body = {body}
-  return "POST /v1/events HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nUser-Agent: {agent}\\r\\n"
-    .. "Content-Length: " .. #body .. "\\r\\n\\r\\n" .. body
+  return "POST /v1/events HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nUser-Agent: "
+    .. string.format('{agent}', number % {visitors}) .. "\\r\\nContent-Length: " .. #body .. "\\r\\n\\r\\n" .. body
 end
 """
 BATCH_BODY = (
@@ -248,8 +249,8 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(prefix="pulse-bench-"))
     asyncio.run(make_control(folder))
     one, batch = folder / "one.lua", folder / "batch.lua"
-    one.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT))
-    batch.write_text(SCRIPT.format(event=EVENT, body=BATCH_BODY.format(count=BATCH), agent=AGENT))
+    one.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT, visitors=VISITORS))
+    batch.write_text(SCRIPT.format(event=EVENT, body=BATCH_BODY.format(count=BATCH), agent=AGENT, visitors=VISITORS))
     with Server("bare", folder, options.port) as bare, Server("collector", folder, options.port + 1) as ours:
         singles = [compare((bare, ours), one, connections, options) for connections in (64, 512)]
         (batches,) = measure((ours,), batch, 16, options)

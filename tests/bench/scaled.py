@@ -24,7 +24,7 @@ from ingest.logs import number_of_log
 from schemas.control.connect import migrate_control, open_control
 from schemas.warehouse.client import Warehouse
 from schemas.warehouse.migrate import migrate
-from tests.bench.collector import AGENT, EVENT, SCRIPT, Server, count_lines, make_control, measure, to_log_url
+from tests.bench.collector import AGENT, EVENT, SCRIPT, VISITORS, Server, count_lines, make_control, measure, to_log_url
 from tests.bench.consumer import PARTITIONS, SITES, consume, fill, make_lines
 from tests.bench.landing import bench_outages, bench_two_consumers
 from tests.door.process import Door, TiedDoor
@@ -49,7 +49,7 @@ def bench_collector(folder: Path, kafka: KafkaServer, options: argparse.Namespac
     asyncio.run(prepare_log(url))
     asyncio.run(make_control(folder))
     script = folder / "one.lua"
-    script.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT))
+    script.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT, visitors=VISITORS))
     with (
         Server("collector", folder, PORT) as embedded,
         Server("collector", folder, PORT + 1, log_url=url) as scaled,

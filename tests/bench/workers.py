@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.collector import AGENT, EVENT, SCRIPT, make_control
+from tests.bench.collector import AGENT, EVENT, SCRIPT, VISITORS, make_control
 from tests.product import Product
 
 CPU = re.compile(r'process_cpu_seconds_total(?:\{worker="\d+"\})? ([\d.e+]+)')
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     results = {count: Result() for count in options.workers}
     products: dict[int, Product] = {}
     script = Path(tempfile.mkdtemp(prefix="pulse-bench-")) / "one.lua"
-    script.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT))
+    script.write_text(SCRIPT.format(event=EVENT, body="event()", agent=AGENT, visitors=VISITORS))
     for count in options.workers:
         folder = Path(tempfile.mkdtemp(prefix="pulse-bench-"))
         (folder / "data").mkdir()
