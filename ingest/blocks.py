@@ -1,9 +1,10 @@
 """Gathers lines into blocks of the log: natural group commit, one block under way per log partition.
 
-While a block is being made durable the next one grows. When it is done the next one goes, as soon as the event loop has
-come round once without bringing a request: then everybody who has sent is in it, and the thread that writes finds the
-interpreter free. There is no timer on the way of an event. What the ledger must know of received and refused records
-stands in the headers of the blocks.
+While blocks are being made durable the next ones grow, one a partition. When they are done the next ones go, together,
+as soon as the event loop has come round once without bringing a request: then everybody who has sent is in them, the
+thread that writes finds the interpreter free, and a broker takes them in one request. A partition that is slow is left
+behind. There is no timer on the way of an event. What the ledger must know of received and refused records stands in
+the headers of the blocks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ HOUR_MS = 3_600_000
 MAX_WAITING = 32 * 1024 * 1024  # bytes of lines that are not durable yet
 FLUSH_SECONDS = 0.5  # how long a refusal waits for a block to travel in
 GATHER_SECONDS = 0.005  # how long a loop that is never idle may hold up a block
+TOGETHER_SECONDS = 0.02  # how long a partition waits for another that is slow
 MAX_COUNTS = 4096  # receipt counts of refusals in one header
 
 log = structlog.get_logger()
@@ -91,7 +93,8 @@ class BlockWriter:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._queues: list[deque[Block]] = [deque() for _ in range(log.partitions)]
-        self._drains: dict[int, asyncio.Task[None]] = {}
+        self._drain: asyncio.Task[None] | None = None
+        self._writes: dict[int, asyncio.Task[None]] = {}
         self._refused: Counter[CountKey] = Counter()
         self._last_refusal = 0
         self._flush: asyncio.TimerHandle | None = None
@@ -151,24 +154,24 @@ class BlockWriter:
     async def stop(self) -> None:
         """Take nothing more; return when all that waits is durable or has failed."""
         self._stopped = True
-        await self._finish_drains()
+        await self._finish_writes()
         self.flush_refusals()
-        await self._finish_drains()
+        await self._finish_writes()
         if self._refused:
             log.error("refusals_not_recorded", counts=len(self._refused))
 
-    async def _finish_drains(self) -> None:
-        while self._drains:
+    async def _finish_writes(self) -> None:
+        while tasks := [*self._writes.values(), *filter(None, [self._drain])]:
             lines = sum(len(block.lines) for queue in self._queues for block in queue)
-            log.info("waiting_for_blocks", partitions=sorted(self._drains), lines=lines)
-            await asyncio.wait(self._drains.values())
+            log.info("waiting_for_blocks", partitions=sorted(self._writes), lines=lines)
+            await asyncio.wait(tasks)
 
     def flush_refusals(self) -> None:
         """Send the refusals that no block has taken along in a block of their own."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self._drains:  # a block is under way; the next one may never come
+        if self._drain or self._writes:  # a block is under way; the next one may never come
             self._schedule_flush()
         elif self._refused:
             self._find_room(0, 0, self._last_refusal)
@@ -179,18 +182,34 @@ class BlockWriter:
             return queue[-1]
         block = Block(received)
         queue.append(block)
-        if partition not in self._drains:
-            self._drains[partition] = self._loop.create_task(self._drain(partition), name=f"blocks {partition}")
+        self._go_on()
         return block
 
-    async def _drain(self, partition: int) -> None:
-        queue = self._queues[partition]
+    def _go_on(self) -> None:
+        if self._drain is None and self._find_ready():
+            self._drain = self._loop.create_task(self._write_all(), name="blocks")
+
+    def _find_ready(self) -> Sequence[int]:
+        return [number for number, queue in enumerate(self._queues) if queue and number not in self._writes]
+
+    async def _write_all(self) -> None:
         try:
-            while queue:
+            while self._find_ready():
                 await self._gather()
-                await self._write(partition, queue.popleft())
+                started = [self._start(partition) for partition in self._find_ready()]
+                await asyncio.wait(started, timeout=TOGETHER_SECONDS)
         finally:
-            del self._drains[partition]
+            self._drain = None
+
+    def _start(self, partition: int) -> asyncio.Task[None]:
+        write = self._write(partition, self._queues[partition].popleft())
+        task = self._writes[partition] = self._loop.create_task(write, name=f"blocks {partition}")
+        task.add_done_callback(lambda _: self._end(partition))
+        return task
+
+    def _end(self, partition: int) -> None:
+        del self._writes[partition]
+        self._go_on()
 
     async def _gather(self) -> None:
         """Let the loop come round until it brings no request, or for `GATHER_SECONDS`."""

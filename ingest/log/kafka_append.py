@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ingest.log import LogUnavailableError
@@ -31,6 +30,7 @@ from ingest.log.kafka_errors import (
 )
 from ingest.log.kafka_record import Producer, to_batch, to_entries
 from ingest.log.kafka_retry import PAUSE, look_again
+from ingest.log.kafka_send import Sender
 from ingest.log.kafka_topic import RECORD_BYTES
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from ingest.log.kafka_wire import Wire
     from schemas.event import BlockHeaders
 
-ALL = -1  # acks
 BATCH_BYTES = 512 * 1024  # a batch is one block, or so many small ones
-CONNECTIONS = 8  # to each broker: a broker answers in order, and a partition must not wait for the replicas of another
 logger = structlog.get_logger()
 
 
@@ -64,6 +62,7 @@ class Appender:
         self._wire = wire
         self._place = place
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._senders: dict[int, Sender] = {}
         self._open: set[asyncio.Future[int]] = set()
 
     async def append(self, topic: str, partition: int, headers: BlockHeaders, body: bytes) -> int:
@@ -80,7 +79,9 @@ class Appender:
         waiting = Waiting(entries, body, size, loop.time() + self._place.deadline, loop.create_future())
         self.waiting += size
         self._open.add(waiting.position)
-        lane = self._lanes.setdefault((topic, partition), _Lane(self._wire, self._place, topic, partition))
+        lane = self._lanes.setdefault(
+            (topic, partition), _Lane(self._wire, self._place, self._senders, (topic, partition))
+        )
         lane.put(waiting)
         try:
             async with asyncio.timeout_at(waiting.deadline):
@@ -99,19 +100,21 @@ class Appender:
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for task in tasks:
             task.cancel()
+        for sender in self._senders.values():
+            sender.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Lane:
     """The way to one partition."""
 
-    def __init__(self, wire: Wire, place: KafkaPlace, topic: str, partition: int) -> None:
+    def __init__(self, wire: Wire, place: KafkaPlace, senders: dict[int, Sender], where: tuple[str, int]) -> None:
         self.task: asyncio.Task[None] | None = None
         self.trouble = ""
         self._wire = wire
         self._place = place
-        self._topic, self._partition = topic, partition
-        self._connection = f"append {partition % CONNECTIONS}"
+        self._senders = senders
+        self._topic, self._partition = where
         self._queue: deque[Waiting] = deque()
         self._producer: Producer | None = None
         self._sequence = 0
@@ -196,10 +199,8 @@ class _Lane:
         if leader < 0:
             message = f"partition {self._partition} of {self._topic} has no leader"
             raise NotReachedError(message)
-        topics = [(self._topic, [(self._partition, data)])]
-        request = ProduceRequest(None, ALL, int(seconds * 1000), topics)
-        answer = await self._wire.ask(leader, request, self._connection, seconds)
-        ((_, ((_, error, position, *_),)),) = answer.topics
+        sender = self._senders.setdefault(leader, Sender(self._wire, leader))
+        error, position = await sender.send(self._topic, self._partition, data, seconds)
         if error != DUPLICATE_SEQUENCE or position < 0:  # else it has landed before
             check(error)
-        return int(position)
+        return position

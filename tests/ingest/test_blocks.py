@@ -117,11 +117,38 @@ async def test_a_loop_that_never_rests_does_not_hold_a_block_up(
         add(blocks, make_lines(1))
 
 
-async def test_partitions_do_not_wait_for_each_other(log: HeldLog, blocks: BlockWriter) -> None:
+async def test_blocks_of_several_partitions_go_together(log: HeldLog, blocks: BlockWriter) -> None:
     add(blocks, make_lines(1, visitor=2))
+    await turn()
     add(blocks, make_lines(1, visitor=5))
+    add(blocks, make_lines(1, visitor=2))
+    await turn()
+    assert len(log.held) == 1
     await log.let_go()
-    assert sorted(partition for partition, _, _ in log.blocks) == [0, 1]
+    assert len(log.held) == 2
+    await log.let_go()
+    assert sorted(partition for partition, _, _ in log.blocks) == [0, 0, 1]
+
+
+async def test_a_partition_that_is_slow_is_left_behind(
+    log: HeldLog, blocks: BlockWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.blocks.TOGETHER_SECONDS", 0)
+    slow = add(blocks, make_lines(1, visitor=0))
+    await turn()
+    held = log.held.pop()
+    for _ in range(3):
+        fast, late = add(blocks, make_lines(1, visitor=1)), add(blocks, make_lines(1, visitor=0))
+        async with asyncio.timeout(10):
+            while not fast:
+                await log.let_go()
+        assert (fast, slow, late) == ([None], [], [])
+    held.set_result(None)
+    await turn()
+    assert (slow, late) == ([None], [])
+    await log.let_go()
+    assert late == [None]
+    await blocks.stop()
 
 
 async def test_a_block_holds_at_most_256_kib(log: HeldLog, blocks: BlockWriter) -> None:

@@ -231,6 +231,38 @@ async def test_a_sequence_counts_on_past_its_largest(kafka_server: KafkaServer) 
     await log.close()
 
 
+async def test_what_is_ready_together_goes_in_one_request(
+    kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    await asyncio.gather(*(log.append(partition, make_headers(), b"a") for partition in EVERY))
+    send, sent = AIOKafkaConnection.send, []
+
+    async def count(connection: AIOKafkaConnection, request: Request) -> Response:
+        if isinstance(request, ProduceRequest):
+            sent.append(sum(len(partitions) for _, partitions in request._topics))  # noqa: SLF001 - it tells no other way
+        return await send(connection, request)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", count)
+    positions = await asyncio.gather(*(log.append(partition, make_headers(), b"b") for partition in EVERY))
+    assert (sent, positions) == ([len(EVERY)], [1] * len(EVERY))
+    assert [await log.append(0, make_headers(), b"c") for _ in range(20)] == list(range(2, 22))
+    await log.close()
+
+
+async def test_one_partition_that_refuses_does_not_hold_up_the_others(kafka_server: KafkaServer) -> None:
+    log = await KafkaMaker(f"kafka://{kafka_server.address}").open()
+    await asyncio.gather(*(log.append(partition, make_headers(), b"a") for partition in EVERY))
+    next(iter(log._appender._lanes.values()))._sequence = 7  # noqa: SLF001 - no other way to be out of order
+    appends = (log.append(partition, make_headers(), b"b") for partition in EVERY)
+    outcomes = await asyncio.gather(*appends, return_exceptions=True)
+    assert [isinstance(outcome, LogUnavailableError) or outcome for outcome in outcomes] == [
+        True,
+        *[1] * (len(EVERY) - 1),
+    ]
+    await log.close()
+
+
 async def test_close_ends_though_the_broker_hangs(kafka_server: KafkaServer) -> None:
     log = await KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=1500).open()
     with hanging(kafka_server):
