@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 
 from ingest.log import LogUnavailableError
 from ingest.log.kafka_errors import (
+    INVALID_REPLICATION,
     TOPIC_EXISTS,
     UNKNOWN_TOPIC,
     BrokerRefusedError,
+    NotReachedError,
     RefusedForGoodError,
     as_log_error,
     check,
     may_pass,
     to_name,
 )
+from ingest.log.kafka_retry import steadily
 from ingest.log.kafka_topic import NAMES, PARTITIONS, find_dangers, find_differences, to_replication, to_settings
 from ingest.log.kafka_url import parse_kafka_url
 from ingest.log.kafka_wire import Wire, has_id
@@ -102,6 +106,21 @@ async def read_settings(wire: Wire, topic: str) -> Mapping[str, str]:
 
 
 async def _make(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> str:
+    create = partial(_create, wire, place, topic, partitions)
+    replication, settings = await steadily(wire, place.deadline, f"the topic {topic} cannot be made at {place}", create)
+    await _wait_until_known(wire, topic, partitions)
+    return (
+        f"made the topic {topic}: {partitions} partitions, {replication} replicas "
+        f"({', '.join(f'{name}={value}' for name, value in settings.items())})"
+    )
+
+
+async def _create(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> tuple[int, Mapping[str, str]]:
+    """Give the replicas and settings. Brokers that have only just come are counted late, and put in service later."""
+    await wire.look([topic])
+    if not wire.brokers:
+        message = "no broker is in service"
+        raise NotReachedError(message)
     replication, min_insync = to_replication(place, wire.brokers)
     settings = to_settings(min_insync)
     request = CreateTopicsRequest(
@@ -109,13 +128,11 @@ async def _make(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> s
     )
     answer = await wire.ask_any(request)
     ((_, error, said),) = answer.topic_errors
+    if error == INVALID_REPLICATION and replication <= wire.brokers:
+        raise NotReachedError(said or to_name(error))
     if error != TOPIC_EXISTS:  # else another was first
-        check(error, f"{to_name(error)} {said or ''}: the topic {topic} cannot be made")
-    await _wait_until_known(wire, topic, partitions)
-    return (
-        f"made the topic {topic}: {partitions} partitions, {replication} replicas "
-        f"({', '.join(f'{name}={value}' for name, value in settings.items())})"
-    )
+        check(error, f"{to_name(error)} {said or ''}".strip())
+    return replication, settings
 
 
 async def _wait_until_known(wire: Wire, topic: str, partitions: int) -> None:
