@@ -97,9 +97,15 @@ class Target:
 
 
 class Client(threading.Thread):
-    """Sends batch after batch, `rate` events a second, each until it is acknowledged; `stop` ends it after the last."""
+    """Sends batch after batch, `rate` events a second, each until it is acknowledged; `stop` ends it after the last.
 
-    def __init__(self, target: Target, prefix: str, book: Book, seed: int, rate: float) -> None:
+    The time that a batch takes is time in which no other is due, unless the client `keeps_pace`: then all that an
+    outage held back is due when it is over.
+    """
+
+    def __init__(  # noqa: PLR0913 - a client is all of that
+        self, target: Target, prefix: str, book: Book, seed: int, rate: float, *, keeps_pace: bool = False
+    ) -> None:
         super().__init__(name=prefix, daemon=True)
         self.stop = threading.Event()
         self.give_up = threading.Event()
@@ -107,18 +113,28 @@ class Client(threading.Thread):
         self._book = book
         self._random = random.Random(seed)  # noqa: S311 - sizes and moments, not secrets
         self._pause = MEAN_SIZE / rate
+        self._keeps_pace = keeps_pace
+        self._due = float("inf")  # monotonic seconds: the next batch
         self._connection: http.client.HTTPConnection | None = None
         self._number = 0
 
+    @property
+    def behind(self) -> float:
+        """For how many seconds the next batch has been due."""
+        return max(0.0, time.monotonic() - self._due)
+
     def run(self) -> None:
         """Send until `stop`, and the last until it is acknowledged or `give_up` is set."""
-        while not self.stop.wait(self._random.expovariate(1 / self._pause)):
+        self._due = time.monotonic() + self._random.expovariate(1 / self._pause)
+        while not self.stop.wait(self._due - time.monotonic()):
             batch = self._make()
             attempt = 1
             while not self._send(batch, attempt) and not self.give_up.wait(PAUSE_SECONDS):
                 attempt += 1
             if self._target.roaming and self._random.random() < REPEATED:
                 self._repeat(batch, attempt + 1)
+            begin = self._due if self._keeps_pace else time.monotonic()
+            self._due = begin + self._random.expovariate(1 / self._pause)
         self._disconnect()
 
     def _make(self) -> Batch:
