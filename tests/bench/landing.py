@@ -141,7 +141,8 @@ def bench_outages(folder: Path, options: argparse.Namespace) -> None:
             print(
                 f"{name} away for {options.outage} s at {options.load} events/s: senders have made up for it "
                 f"{sent_after:.1f} s after it is back, the lag is {usual:.1f} s as before after {seconds:.1f} s; "
-                f"{before:,} acknowledged until it was back, {book.events:,} in all, {book.refused} requests refused and sent again"
+                f"{before:,} acknowledged until it was back, {book.events:,} in all, "
+                f"{book.refused} requests refused and sent again"
             )
             sent = Counter(path for batch in book.acknowledged for path in batch.paths)
             if sent != read_stored(cluster, f"/{name}/") or not read_ledger(cluster).closed:
