@@ -174,15 +174,17 @@ class _Lane:
         loop = asyncio.get_running_loop()
         deadline = max(waiting.deadline for waiting in batch)
         data: bytes | None = None
+        is_again = False
         with as_log_error("Kafka does not take a block"):
             while True:
                 try:
                     data = data or await self._to_batch(batch)
-                    return await self._send_once(data, deadline - loop.time())
+                    return await self._send_once(data, deadline - loop.time(), is_again=is_again)
                 except TROUBLES as error:
                     self.trouble = to_reason(error)
                     if loop.time() + PAUSE >= deadline or not may_pass(error):
                         raise
+                    is_again = True
                     await asyncio.sleep(PAUSE)
                     await look_again(self._wire, error)
 
@@ -194,13 +196,13 @@ class _Lane:
         blocks = [(waiting.entries, waiting.body) for waiting in batch]
         return to_batch(blocks, self._place.compression, self._producer, self._sequence, time.time_ns() // 1_000_000)
 
-    async def _send_once(self, data: bytes, seconds: float) -> int:
+    async def _send_once(self, data: bytes, seconds: float, *, is_again: bool) -> int:
         leader = self._wire.leader(self._topic, self._partition)
         if leader < 0:
             message = f"partition {self._partition} of {self._topic} has no leader"
             raise NotReachedError(message)
         sender = self._senders.setdefault(leader, Sender(self._wire, leader))
-        error, position = await sender.send(self._topic, self._partition, data, seconds)
+        error, position = await sender.send((self._topic, self._partition), data, seconds, is_alone=is_again)
         if error != DUPLICATE_SEQUENCE or position < 0:  # else it has landed before
             check(error)
         return position

@@ -2,15 +2,16 @@
 """Batches on their way to a broker: those of several partitions that are ready together go in one request.
 
 A request costs the broker as much as what is in it, so four partitions that are led by one broker would cost it four
-times as much, sent one by one. A request is answered when each of its partitions is on its replicas; what is ready
-meanwhile does not wait for that but takes another connection.
+times as much, sent one by one. A broker answers when each of them is on its replicas, but after `TOGETHER_MS` it says
+which are not yet: these are sent again, each alone, and hold up nobody else. What is ready meanwhile takes another
+connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiokafka.protocol.produce import ProduceRequest
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from ingest.log.kafka_wire import Wire
 
+Place: TypeAlias = "tuple[str, int]"  # topic and partition
+
 ALL = -1  # acks
 CONNECTIONS = 8  # to each broker, which answers in order: as many requests may be under way
+TOGETHER_MS = 500  # for how long a partition may hold up those in one request with it
 REQUEST_BYTES = 4 * 1024 * 1024  # a request holds one batch, or so many small ones
 
 
@@ -31,6 +35,7 @@ class Ready:
     topic: str
     partition: int
     data: bytes
+    is_alone: bool
     deadline: float
     answer: asyncio.Future[tuple[int, int]]
 
@@ -46,17 +51,21 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_called = False
 
-    async def send(self, topic: str, partition: int, data: bytes, seconds: float) -> tuple[int, int]:
-        """Give the broker's error code for the batch, or 0 and its position.
+    async def send(self, place: Place, data: bytes, seconds: float, *, is_alone: bool) -> tuple[int, int]:
+        """Give the broker's error code for the batch of this topic and partition, or 0 and its position.
 
         Raise what `Wire.ask` raises; TimeoutError after `seconds`.
         """
         loop = asyncio.get_running_loop()
-        ready = Ready(topic, partition, data, loop.time() + seconds, loop.create_future())
+        ready = Ready(*place, data, is_alone, loop.time() + seconds, loop.create_future())
         self._ready.append(ready)
         self._call()
-        async with asyncio.timeout_at(ready.deadline):
-            return await ready.answer
+        try:
+            async with asyncio.timeout_at(ready.deadline):
+                return await ready.answer
+        except TimeoutError as error:
+            message = f"no answer from broker {self._node} within {seconds:.1f} s"
+            raise TimeoutError(message) from error
 
     def close(self) -> None:
         """Wait for no answer any more."""
@@ -82,18 +91,21 @@ class Sender:
 
     def _take(self) -> list[Ready]:
         """The next batches that somebody still waits for; no two of one partition, whose order would be lost."""
-        batches: dict[tuple[str, int], Ready] = {}
+        batches: dict[Place, Ready] = {}
         left: list[Ready] = []
         size = 0
+        is_alone = False
         for ready in self._ready:
             place = (ready.topic, ready.partition)
             if ready.answer.done():
                 continue
-            if place in batches or (batches and size + len(ready.data) > REQUEST_BYTES):
+            is_more = place in batches or size + len(ready.data) > REQUEST_BYTES
+            if batches and (is_more or is_alone or ready.is_alone):
                 left.append(ready)
             else:
                 batches[place] = ready
                 size += len(ready.data)
+                is_alone = ready.is_alone
         self._ready = left
         return list(batches.values())
 
@@ -118,12 +130,14 @@ class Sender:
 
     async def _ask_once(
         self, batches: Sequence[Ready], connection: int, seconds: float
-    ) -> dict[tuple[str, int], tuple[int, int]]:
+    ) -> dict[Place, tuple[int, int]]:
         """The error code and the position of each."""
         topics: dict[str, list[tuple[int, bytes]]] = {}
         for batch in batches:
             topics.setdefault(batch.topic, []).append((batch.partition, batch.data))
-        request = ProduceRequest(None, ALL, int(seconds * 1000), list(topics.items()))
+        milliseconds = int(seconds * 1000)
+        limit = milliseconds if len(batches) == 1 else min(milliseconds // 2, TOGETHER_MS)
+        request = ProduceRequest(None, ALL, limit, list(topics.items()))
         answer = await self._wire.ask(self._node, request, f"append {connection}", seconds)
         return {
             (topic, partition): (error, position)

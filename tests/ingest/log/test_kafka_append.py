@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.produce import ProduceRequest
 
 from ingest.log import DEAD, LogUnavailableError
+from ingest.log.kafka_append import Appender
 from ingest.log.kafka_record import Producer
 from ingest.log.kafka_topic import RECORD_BYTES
+from ingest.log.kafka_url import parse_kafka_url
 from tests.ingest.log.makers import PARTITIONS, KafkaMaker, make_headers
 
 if TYPE_CHECKING:
@@ -23,10 +26,12 @@ if TYPE_CHECKING:
 
     from ingest.log import Record
     from ingest.log.kafka import KafkaLog
+    from ingest.log.kafka_wire import Wire
     from tests.servers.kafka import KafkaServer
 
 MEGABYTE = 2**20
 LONG = 60.0
+REQUEST_TIMED_OUT = 7
 EVERY = (*range(PARTITIONS), DEAD)
 
 
@@ -261,6 +266,54 @@ async def test_one_partition_that_refuses_does_not_hold_up_the_others(kafka_serv
         *[1] * (len(EVERY) - 1),
     ]
     await log.close()
+
+
+class SlowWire:
+    """A broker whose partition 0 waits for a replica that has hung, and takes the rest at once."""
+
+    def __init__(self) -> None:
+        self.requests: list[list[int]] = []
+        self.is_back = asyncio.Event()
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Always the one broker."""
+        del topic, partition
+        return 1
+
+    async def ask_any(self, request: Request) -> object:
+        """A producer's number."""
+        del request
+        return SimpleNamespace(error_code=0, producer_id=1, producer_epoch=0)
+
+    async def ask(self, node: int, request: ProduceRequest, lane: str, seconds: float) -> object:
+        """Answer when all are on their replicas, or at the limit of the request."""
+        del node, lane
+        ((topic, batches),) = request._topics  # noqa: SLF001 - it tells no other way
+        partitions = [partition for partition, _ in batches]
+        self.requests.append(partitions)
+        if 0 in partitions:
+            async with asyncio.timeout(seconds):
+                await asyncio.wait([asyncio.create_task(self.is_back.wait())], timeout=request._timeout / 1000)  # noqa: SLF001 - as above
+        codes = {partition: 0 if partition or self.is_back.is_set() else REQUEST_TIMED_OUT for partition in partitions}
+        return SimpleNamespace(topics=[(topic, [(partition, code, 0) for partition, code in codes.items()])])
+
+
+async def test_a_partition_that_waits_for_a_replica_holds_up_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.log.kafka_send.TOGETHER_MS", 20)
+    monkeypatch.setattr("ingest.log.kafka_append.PAUSE", 0)
+    wire = SlowWire()
+    appender = Appender(cast("Wire", wire), parse_kafka_url("kafka://h:1/t?partitions=4&deadline_ms=60000"))
+    slow, *fast = (asyncio.create_task(appender.append("t", number, make_headers(), b"a")) for number in range(4))
+    await asyncio.gather(*fast)
+    while [0] not in wire.requests:  # noqa: ASYNC110 - sent again after a pause
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.gather(*(appender.append("t", number, make_headers(), b"b") for number in (1, 2, 3)))
+    assert not slow.done()
+    assert wire.requests == [[0, 1, 2, 3], [0], *[[1, 2, 3]] * 5]
+    wire.is_back.set()
+    assert await slow == 0
+    await appender.close()
 
 
 async def test_close_ends_though_the_broker_hangs(kafka_server: KafkaServer) -> None:
