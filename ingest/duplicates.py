@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.lately_seen import HOUR, SPAN, LatelySeen, to_keys
+from ingest.lately_seen import HOUR, SPAN, LatelySeen, to_keys, to_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +84,12 @@ class Duplicates:
     async def find(self, sends: Sends) -> Mask:
         """Say of each event whether it is a duplicate; the earliest in log order of a new id is none."""
         found = self._lately.find(sends.keys, sends.received)
-        asked = np.flatnonzero(~found & (sends.resent | sends.ingest))
+        later = sends.resent | sends.ingest
+        begin = np.where(later, sends.received - RESEND_WINDOW, to_span(sends.received - HOUR) * SPAN)
+        asked = np.flatnonzero(~found & (later | (begin < self._lately.forgotten_until)))
         for start in range(0, len(asked), IDS_AT_ONCE):
             rows = asked[start : start + IDS_AT_ONCE]
-            found[rows] = await self.find_stored(sends.take(rows))
+            found[rows] = await self._find_since(sends.take(rows), begin[rows])
         fresh = np.flatnonzero(~found)
         found[fresh] = find_repeats(sends.take(fresh))
         return found
@@ -105,12 +107,15 @@ class Duplicates:
 
         In whichever partition: the warehouse is asked.
         """
+        return await self._find_since(sends, sends.received - RESEND_WINDOW)
+
+    async def _find_since(self, sends: Sends, begin: Times) -> Mask:
         if not len(sends.event_ids):
             return np.zeros(0, np.bool_)
         parameters = {
             "sites": np.unique(sends.site_ids).tolist(),
             "ids": np.unique(sends.event_ids).tolist(),
-            "since": int(sends.received.min()) - RESEND_WINDOW,
+            "since": int(begin.min()),
         }
         rows = await self._warehouse.query(EVER if sends.ingest.any() else SINCE, parameters)
         keys = _to_stored_keys(rows)
@@ -119,7 +124,7 @@ class Duplicates:
             latest[key] = max(received, latest.get(key, 0))
         stored = np.array([latest.get(key, -1) for key in sends.keys.tolist()], np.int64)
         ever = np.isin(sends.keys, keys[_numbers(rows, "ingest") > 0])
-        return ((stored >= 0) & (stored >= sends.received - RESEND_WINDOW)) | (sends.ingest & ever)
+        return ((stored >= 0) & (stored >= begin)) | (sends.ingest & ever)
 
 
 def to_sends(lines: pa.Table, events: pa.Table) -> tuple[Sends, NDArray[np.int64]]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.duplicates import Duplicates, Sends
 from ingest.lately_seen import HOUR, SPAN, LatelySeen
 from tests.ingest.consumer.rivers import DAY, NOW, OTHER_SITE, make_line
 
@@ -159,6 +160,23 @@ def test_lately_seen_keeps_the_hour_before_what_may_still_come() -> None:
     assert len(lately) == 2
     lately.forget(NOW + 2 * HOUR)
     assert lately.find(to_ids([1, 2]), to_times([NOW, NOW + 2 * HOUR])).tolist() == [False, True]
+
+
+async def test_ids_that_memory_had_no_room_for_are_asked_of_the_warehouse(river: River) -> None:
+    await river.append([make_line(event_id=ID)])
+    await river.consume()
+    lately = LatelySeen()
+    lately.add(to_ids([1]), to_times([NOW + 3 * HOUR]))
+    lately.forget(NOW + 9 * HOUR)
+    received = to_times([NOW + 59 * MINUTE, NOW + 3 * HOUR])
+    none = np.zeros(2, np.bool_)
+    (stored,) = await river.rows("SELECT site_id, event_id FROM events")
+    sends = Sends(
+        np.full(2, stored["site_id"], np.int64), np.full(2, stored["event_id"], np.uint64), received, none, none
+    )
+    for at, expected in ((0, True), (1, False)):
+        found = await Duplicates(river.warehouse, lately).find(sends.take(np.array([at])))
+        assert found.tolist() == [expected]
 
 
 def test_lately_seen_is_bounded_and_says_what_it_forgot() -> None:
