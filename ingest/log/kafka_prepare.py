@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
@@ -16,14 +15,12 @@ from ingest.log.kafka_errors import (
     TOPIC_EXISTS,
     UNKNOWN_TOPIC,
     BrokerRefusedError,
-    NotReachedError,
     RefusedForGoodError,
     as_log_error,
     check,
     may_pass,
     to_name,
 )
-from ingest.log.kafka_retry import steadily
 from ingest.log.kafka_topic import NAMES, PARTITIONS, find_dangers, find_differences, to_replication, to_settings
 from ingest.log.kafka_url import parse_kafka_url
 from ingest.log.kafka_wire import Wire, has_id
@@ -106,8 +103,7 @@ async def read_settings(wire: Wire, topic: str) -> Mapping[str, str]:
 
 
 async def _make(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> str:
-    create = partial(_create, wire, place, topic, partitions)
-    replication, settings = await steadily(wire, place.deadline, f"the topic {topic} cannot be made at {place}", create)
+    replication, settings = await _create(wire, place, topic, partitions)
     await _wait_until_known(wire, topic, partitions)
     return (
         f"made the topic {topic}: {partitions} partitions, {replication} replicas "
@@ -116,22 +112,26 @@ async def _make(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> s
 
 
 async def _create(wire: Wire, place: KafkaPlace, topic: str, partitions: int) -> tuple[int, Mapping[str, str]]:
-    """Give the replicas and settings. Brokers that have only just come are counted late, and put in service later."""
-    await wire.look([topic])
-    if not wire.brokers:
-        message = "no broker is in service"
-        raise NotReachedError(message)
-    replication, min_insync = to_replication(place, wire.brokers)
-    settings = to_settings(min_insync)
-    request = CreateTopicsRequest(
-        [(topic, partitions, replication, [], list(settings.items()))], CREATE_MS, validate_only=False
-    )
-    answer = await wire.ask_any(request)
-    ((_, error, said),) = answer.topic_errors
-    if error == INVALID_REPLICATION and replication <= wire.brokers:
-        raise NotReachedError(said or to_name(error))
+    """Give the replicas and settings. Brokers that have only just come are counted late, and put in service later.
+
+    The number of replicas is for life, so it never falls because a broker is missing meanwhile.
+    """
+    until = asyncio.get_running_loop().time() + place.deadline
+    brokers = 0
+    while True:
+        await wire.look([topic])
+        brokers = max(brokers, wire.brokers)
+        replication, min_insync = to_replication(place, brokers)
+        settings = to_settings(min_insync)
+        request = CreateTopicsRequest(
+            [(topic, partitions, replication, [], list(settings.items()))], CREATE_MS, validate_only=False
+        )
+        ((_, error, said),) = (await wire.ask_any(request)).topic_errors
+        if error != INVALID_REPLICATION or asyncio.get_running_loop().time() > until:
+            break
+        await asyncio.sleep(LOOK_AGAIN)
     if error != TOPIC_EXISTS:  # else another was first
-        check(error, f"{to_name(error)} {said or ''}".strip())
+        check(error, f"the topic {topic} cannot be made: {to_name(error)} {said or ''}".strip())
     return replication, settings
 
 

@@ -1,22 +1,28 @@
+# mypy: disable-error-code="import-untyped"
 """Topics: what `prepare` makes, and what is refused wherever it is met."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.protocol.admin import CreateTopicsRequest
 
 from ingest.log import LogDamagedError, LogUnavailableError
 from ingest.log.kafka import open_kafka_log
 from ingest.log.kafka_prepare import prepare_kafka, read_settings
 from ingest.log.kafka_topic import find_dangers, to_replication, to_settings
 from ingest.log.kafka_url import KafkaPlace
+from ingest.log.kafka_wire import Wire
 from ingest.log.open import open_log, prepare_log
 from ingest.log.sqlite_room import Keeping
 from tests.ingest.log.kafka_tools import delete_topic, grow_topic, make_topics, operating
 from tests.ingest.log.makers import Clock, KafkaMaker, make_headers
 
 if TYPE_CHECKING:
+    from aiokafka.protocol.api import Request
+
     from tests.servers.kafka import KafkaServer
 
 DAY = 24 * 3_600_000
@@ -111,8 +117,24 @@ async def test_a_topic_that_is_not_there_is_not_made_by_opening(topic: KafkaMake
 
 
 async def test_more_replicas_than_brokers_are_refused_with_the_reason(topic: KafkaMaker) -> None:
-    with pytest.raises(ValueError, match=r"cannot be made at .* INVALID_REPLICATION_FACTOR"):
-        await prepare_kafka(f"{topic.url}&replication=3")
+    with pytest.raises(ValueError, match=r"cannot be made: INVALID_REPLICATION_FACTOR"):
+        await prepare_kafka(KafkaMaker(topic.door, replication=3, deadline_ms=2000).url)
+
+
+async def test_brokers_that_are_not_in_service_yet_are_waited_for(
+    topic: KafkaMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_any, refusals = Wire.ask_any, [0]
+
+    async def refuse_first(wire: Wire, request: Request) -> object:
+        if isinstance(request, CreateTopicsRequest) and refusals:
+            refusals.pop()
+            return SimpleNamespace(topic_errors=[(topic.topic, 38, "All brokers are currently fenced")])
+        return await ask_any(wire, request)
+
+    monkeypatch.setattr(Wire, "ask_any", refuse_first)
+    assert "1 replicas" in (await prepare_kafka(topic.url))[0]
+    assert not refusals
 
 
 async def test_a_topic_that_is_made_anew_is_another_log(topic: KafkaMaker) -> None:
