@@ -160,7 +160,8 @@ class Follower:
             await self._carrier.carry()
             self._said = self._carrier.problem
         except (SQLAlchemyError, OSError) as error:
-            self._said = f"changes of the old control plane wait: the new one does not answer ({type(error).__name__})"
+            reason = getattr(error, "orig", None) or error
+            self._said = f"changes of the old control plane wait, and are tried again: {reason}"
         if self._said not in {"", before}:
             show.say(self._said)
 

@@ -43,5 +43,5 @@ async def test_an_engine_with_other_limits_is_refused(
 
 
 def test_a_url_of_neither_kind_is_refused() -> None:
-    with pytest.raises(WarehouseError, match="four slashes"):
+    with pytest.raises(WarehouseError, match="write chdb:////folder"):
         Warehouse("postgresql://localhost/pulse")
