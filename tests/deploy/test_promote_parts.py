@@ -10,7 +10,6 @@ from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from deploy.admin_move import TABLES
 from deploy.copying import OWN, POSITIONED, UNDER_WAY, WHOLE
@@ -179,14 +178,6 @@ async def test_a_new_control_plane_that_is_away_is_told_once_and_carried_to_late
     assert said == ["changes of the old control plane wait, and are tried again: nobody listens"]
     await follower.carry(show)
     assert len(said) == 1
-
-
-async def test_no_row_stands_in_the_text_of_an_error(control: AsyncEngine) -> None:
-    row = {"name": "a name", "value": "a secret"}
-    with pytest.raises(IntegrityError, match=r"INSERT INTO facts") as caught:
-        async with control.begin() as connection:
-            await connection.execute(insert(facts), [row, row])
-    assert "a secret" not in str(caught.value)
 
 
 async def test_a_domain_may_be_given_up_and_taken_anew_between_two_looks(

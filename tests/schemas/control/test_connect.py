@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from schemas.control.connect import MIGRATIONS, migrate_control, open_control
 from schemas.control.errors import ControlUnusableError
+from schemas.control.tables import facts
 from tests.servers.control_fixtures import pytest_generate_tests, url_of  # noqa: F401 - pytest calls it
 from tests.servers.postgres import PASSWORD, USER
 
@@ -150,6 +151,14 @@ async def test_a_control_plane_of_a_newer_program_is_refused(control: AsyncEngin
     assert "9999" in message
     async with control.begin() as connection:
         await connection.execute(change, {"version": newest()})
+
+
+async def test_no_row_stands_in_the_text_of_an_error(control: AsyncEngine) -> None:
+    row = {"name": "a name", "value": "a secret"}
+    with pytest.raises(IntegrityError, match=r"INSERT INTO facts") as caught:
+        async with control.begin() as connection:
+            await connection.execute(insert(facts), [row, row])
+    assert "a secret" not in str(caught.value)
 
 
 async def test_a_restarted_server_is_not_noticed(control: AsyncEngine, postgres: PostgresServer) -> None:
