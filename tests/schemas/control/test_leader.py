@@ -88,7 +88,9 @@ async def test_the_second_leads_when_the_first_has_ended(control: AsyncEngine) -
         assert (first.begun, second.begun) == (1, 0)
         first.may_end.set()
         await second.leads.wait()
-        assert first.running.done()
+        assert not first.leads.is_set()
+        await first.running
+        assert (first.begun, second.begun) == (1, 1)
 
 
 async def test_a_leader_whose_connection_dies_stops_and_another_leads(
