@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PULSE = Path(sys.executable).with_name("pulse")
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 
 
@@ -89,8 +89,9 @@ class Product:
             try:
                 if self.get("/readyz")[0] == 200:
                     return
-            except OSError:
-                time.sleep(0.02)
+            except OSError:  # nobody listens yet
+                pass
+            time.sleep(0.02)
         message = f"not ready, exit code {self.process and self.process.poll()}: {self.read_log()[-3000:]}"
         raise ProductError(message)
 

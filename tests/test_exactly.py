@@ -106,7 +106,7 @@ def refuse_open_hours(rows: Sequence[Row]) -> None:
 
 async def wait_for_refusals(product: Product, told: Told) -> None:
     """A refusal with no block to travel in is in the ledger within a second."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             product.landed.clear()
             rows = await ask_ledger(product, told.first)

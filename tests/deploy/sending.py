@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tests.product import Product
 
-SECONDS = 30.0
+SECONDS = 120.0
 PERSON = {"ip": "192.0.2.1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 OUTCOMES = ("stored", "in_flight", "erased")
 

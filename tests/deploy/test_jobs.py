@@ -55,7 +55,7 @@ def test_an_erasure_that_a_crash_cut_short_is_finished_by_the_next_server(filled
     with suppress(ProductError):
         filled.start("--failpoint", "counted")
     assert filled.process is not None
-    filled.process.wait(30)
+    filled.process.wait(120)
     with filled:
         wait_for(lambda: add_up(filled) == {"stored": 1, "in_flight": 0, "erased": 1})
 

@@ -70,7 +70,7 @@ async def take_many() -> None:
 async def test_who_comes_while_files_run_out_is_taken_when_there_are_some_and_nothing_spins_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listening, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "RETRY_SECONDS", 2.0)
     full = OutOfFiles(socket.AF_INET, socket.SOCK_STREAM)
     full.bind(("127.0.0.1", 0))
     full.listen()

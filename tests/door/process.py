@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.door.faults import Kind
 
 ROOT = Path(__file__).parents[2]
+PING_SECONDS, ANSWER_SECONDS = 5.0, 20.0
 
 
 class DoorError(Exception):
@@ -67,7 +68,7 @@ class Door(ServerProcess):
     def is_ready(self) -> bool:
         """Whether it answers a ping."""
         try:
-            return self._send("GET", "/ping", None) == b"Ok.\n"
+            return self._send("GET", "/ping", None, PING_SECONDS) == b"Ok.\n"
         except (DoorError, OSError):
             return False
 
@@ -91,11 +92,13 @@ class Door(ServerProcess):
         """Forget every fault and let the held statements go on."""
         self._send("POST", "/_door/clear", None)
 
-    def _send(self, method: str, path: str, value: dict[str, str | float] | None) -> bytes:
+    def _send(
+        self, method: str, path: str, value: dict[str, str | float] | None, seconds: float = ANSWER_SECONDS
+    ) -> bytes:
         data = json.dumps(value).encode() if value is not None else b"" if method == "POST" else None
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - ours
+            with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310 - ours
                 return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise DoorError(error.read().decode()) from error

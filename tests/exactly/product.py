@@ -66,7 +66,7 @@ DATABASE = "product_exactly"
 # engine drops event ids by its own clock.
 BEGIN = datetime(2031, 11, 2, 18, tzinfo=UTC)
 HOUR = 3_600_000
-SECONDS = 30.0
+SECONDS = 120.0
 QUICK = Sizes(refill=1, wide_age=1)
 
 

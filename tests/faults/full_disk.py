@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DISK = 384 * 2**20
-REFUSED_SECONDS = 30.0
+REFUSED_SECONDS = 120.0
 OWN_SETTINGS = {**SETTINGS, "WAREHOUSE_BUDGET": str(2**30)}  # else it keeps 1 GiB free
 
 

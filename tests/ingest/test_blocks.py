@@ -57,6 +57,13 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that halts for a moment cuts nothing short; tests of these limits set their own."""
+    monkeypatch.setattr("ingest.blocks.GATHER_SECONDS", 60)
+    monkeypatch.setattr("ingest.blocks.TOGETHER_SECONDS", 60)
+
+
 @pytest.fixture
 async def log() -> HeldLog:
     return HeldLog()

@@ -84,7 +84,7 @@ async def talk(port: int, *pieces: bytes) -> list[int]:
     for piece in pieces:
         writer.write(piece)
         await asyncio.sleep(0)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return [int(found) for found in ANSWER.findall(answer)]
 

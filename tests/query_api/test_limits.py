@@ -225,13 +225,13 @@ async def test_servers_count_together(redis_limits: RequestLimits, valkey: Valke
 async def test_places_of_a_process_that_vanished_come_back(
     redis_limits: RequestLimits, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 1.5)
     vanished = RequestLimits(valkey.url())
     held = [vanished.at_once("query", 1, SMALL) for _ in range(2)]
     for place in held:
         await place.__aenter__()
     await refuse_place(redis_limits, SMALL)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2)
     await refuse_place(redis_limits, SMALL)  # it is alive and renews
     await vanished.close()
     await until_free(redis_limits)
@@ -243,12 +243,12 @@ async def test_places_of_a_process_that_vanished_come_back(
 async def test_a_place_outlives_a_restart_of_the_server(
     redis_limits: RequestLimits, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 0.6)
+    monkeypatch.setattr("query_api.counts_redis.LEASE_SECONDS", 2)
     monkeypatch.setattr("query_api.limits.REST_SECONDS", 0.05)
     other = RequestLimits(valkey.url())
     async with redis_limits.at_once("query", 1, SMALL), redis_limits.at_once("query", 1, SMALL):
         await asyncio.to_thread(valkey.restart)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.2)
         await refuse_place(other, SMALL)
     await other.close()
 
@@ -289,7 +289,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
         for _ in range(20):
             async with limits.at_once("query", 1, PRO):
                 answers.append(await limits.take(1, PRO))
-        assert asyncio.get_running_loop().time() - begun < 2
+        assert asyncio.get_running_loop().time() - begun < 5  # 20 turns of two that each waited would be 10
         assert all(allowed for _, allowed in answers)
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
@@ -298,7 +298,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
 
 async def until_free(limits: RequestLimits) -> None:
     """Wait until a place is free."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             try:
                 async with limits.at_once("query", 1, SMALL):

@@ -25,7 +25,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 SITES = (SiteView(SiteId(1), "example.com", "UTC"),)
 QUESTION = Question(REPORTS["realtime"], Range(EPOCH, EPOCH), "UTC", SITES)
-SOON = 5.0
+SOON = 60.0
 
 
 @dataclass
@@ -119,20 +119,20 @@ async def test_a_burst_of_batches_is_one_question(source: Source) -> None:
 
 
 async def test_questions_of_a_channel_keep_their_distance(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("query_api.realtime.SPACING", 0.2)
+    monkeypatch.setattr("query_api.realtime.SPACING", 0.5)
     hub = make_hub(source)
     listener = Listener(1, QUESTION, "")
+    began = asyncio.get_running_loop().time()
     with hub.listen(listener):
         await hear(listener)
-        began = asyncio.get_running_loop().time()
         source.number = 2
         hub.wake()
         await hear(listener)
-        assert asyncio.get_running_loop().time() - began >= 0.19
+        assert asyncio.get_running_loop().time() - began >= 0.49
 
 
 async def test_somebody_who_drops_out_is_noticed(source: Source) -> None:
-    source.next_change = 50  # by a clock that stands at 0: in 50 ms
+    source.next_change = 1000  # by a clock that stands at 0: in a second
     hub = make_hub(source)
     listener = Listener(1, QUESTION, "")
     with hub.listen(listener):

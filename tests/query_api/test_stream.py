@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.query_api.serving import Api, Parts, Tenant
 
 STREAM = "/v1/realtime/stream"
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture(autouse=True)

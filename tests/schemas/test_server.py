@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COUNT = "SELECT count() AS n FROM events"
 ONE = make_events([(0, 1, 0)])
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ async def take(warehouse: Warehouse, epochs: dict[int, int], owner: str) -> Fenc
 
 
 async def wait_until(is_so: Callable[[], bool]) -> None:
-    """Return when it is so; fail after ten seconds."""
-    end = time.monotonic() + 10
+    """Return when it is so; fail after a minute."""
+    end = time.monotonic() + PATIENCE
     while not await asyncio.to_thread(is_so):
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
@@ -151,11 +152,9 @@ async def test_stop_inserts_kills_what_runs_and_returns_when_it_is_gone(warehous
 async def wait_until_running(warehouse: Warehouse, fence: Fence) -> None:
     """Return when the insert is in the list of processes."""
     sql = "SELECT count() AS n FROM system.processes WHERE Settings['log_comment'] = {tag:String}"
-    for _ in range(500):
-        if (await warehouse.query(sql, {"tag": fence.tag})).to_pylist() == [{"n": 1}]:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the insert does not run")
+    async with asyncio.timeout(PATIENCE):
+        while (await warehouse.query(sql, {"tag": fence.tag})).to_pylist() != [{"n": 1}]:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
 
 
 async def test_many_owners_are_stopped_at_once(warehouse: Warehouse) -> None:
@@ -184,18 +183,16 @@ async def test_an_insert_stuck_in_a_proxy_lands_later_though_nobody_waits_for_it
 ) -> None:
     """Why an insert of one's own whose answer was lost must be fenced off before the rows are read and sent again."""
     (row,) = (await warehouse.query("SELECT currentDatabase() AS name")).to_pylist()
-    other = Warehouse(f"{door.url}/{row['name']}?insert_seconds=0.2", 1)
+    other = Warehouse(f"{door.url}/{row['name']}?insert_seconds=3", 1)  # which must do for the insert when it runs
     faulty.fault(Kind.HOLD, "INSERT INTO events")
     with pytest.raises(WarehouseUnknownError):
         await other.insert("events", ONE)
     await other.close()
     assert await count(warehouse) == 0
     faulty.release()
-    for _ in range(500):
-        if await count(warehouse):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the held insert did not run")
+    async with asyncio.timeout(PATIENCE):
+        while not await count(warehouse):  # noqa: ASYNC110 - rows have no event
+            await asyncio.sleep(0.01)
 
 
 async def test_an_insert_whose_answer_was_lost_is_unknown_and_not_sent_again(
@@ -272,8 +269,8 @@ async def test_limits_and_data_that_moved_are_told_as_such(warehouse: Warehouse)
 
 async def test_questions_run_at_once(warehouse: Warehouse) -> None:
     started = time.monotonic()
-    await asyncio.gather(*(warehouse.query("SELECT sleep(0.5)") for _ in range(2)))
-    assert time.monotonic() - started < 0.95
+    await asyncio.gather(*(warehouse.query("SELECT sleep(3)") for _ in range(2)))
+    assert time.monotonic() - started < 5.9
 
 
 async def test_a_hundred_thousand_values_are_one_parameter(warehouse: Warehouse) -> None:

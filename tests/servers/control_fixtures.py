@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Emptied and used again: a new database costs five times as much (100 ms).
-EMPTY = f"SET lock_timeout = '5s'; TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
+EMPTY = f"SET lock_timeout = '30s'; TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
 numbers = itertools.count(1)
 free_databases: list[str] = []
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 POLL = 0.02
 USER_TICKS, SYSTEM_TICKS, STARTED = 10, 11, 18  # of the fields after the state, see proc_pid_stat(5)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PASSWORD = "s%cr/t@:1"  # noqa: S105 - of a server of the tests; every character that a URL must escape
-TIMEOUT = 10
+TIMEOUT = 30
 
 
 class ValkeyServer(ServerProcess):

@@ -42,7 +42,7 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 SITE = 7
 OTHER_SITE = 8
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 Line = dict[str, object]
 Row = dict[str, object]

@@ -114,7 +114,7 @@ async def test_without_a_salt_the_consumer_waits_and_says_so(river: River) -> No
     async with river.control.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE salts RENAME TO hidden")
     consumer, stop = river.make_consumer(), asyncio.Event()
-    with stamina.set_testing(testing=True, attempts=1000, cap=True):
+    with stamina.set_testing(testing=True, attempts=10**6, cap=True):
         running = asyncio.create_task(consumer.run(stop))
         await until(lambda: consumer.state == "waiting-for-facts")
         assert await river.positions() == []

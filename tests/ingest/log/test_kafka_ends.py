@@ -48,7 +48,7 @@ class ForgetfulWire(Wire):
 @pytest.fixture
 async def wire(kafka_server: KafkaServer) -> AsyncIterator[ForgetfulWire]:
     """Brokers that lead a topic with three blocks in its partition 0."""
-    maker = KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=1000)
+    maker = KafkaMaker(f"kafka://{kafka_server.address}", deadline_ms=4000)
     log = await maker.open()
     for _ in range(3):
         await log.append(0, make_headers(), b"x")

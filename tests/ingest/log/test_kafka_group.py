@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ingest.log.kafka_group import KafkaGroup, KafkaShare
     from tests.servers.kafka import KafkaServer
 
-SESSION = 3000  # milliseconds, where one is to end
+SESSION = 6000  # milliseconds, where one is to end
 LONG = 60.0
 ALL = (0, 1, 2)
 
@@ -294,7 +294,7 @@ async def test_a_session_that_brokers_do_not_take_is_said(kafka_server: KafkaSer
 
 
 async def test_a_share_outlives_a_broker_that_restarts(kafka_server: KafkaServer) -> None:
-    log = await KafkaMaker(f"kafka://{kafka_server.address}", session_ms=60_000, deadline_ms=1000).open()
+    log = await KafkaMaker(f"kafka://{kafka_server.address}", session_ms=60_000, deadline_ms=3000).open()
     group = await log.join("one")
     share = await group.next_share()
     await asyncio.to_thread(kafka_server.stop)

@@ -118,7 +118,7 @@ async def test_a_topic_that_is_not_there_is_not_made_by_opening(topic: KafkaMake
 
 async def test_more_replicas_than_brokers_are_refused_with_the_reason(topic: KafkaMaker) -> None:
     with pytest.raises(ValueError, match=r"cannot be made: INVALID_REPLICATION_FACTOR"):
-        await prepare_kafka(KafkaMaker(topic.door, replication=3, deadline_ms=2000).url)
+        await prepare_kafka(KafkaMaker(topic.door, replication=3, deadline_ms=4000).url)
 
 
 async def test_brokers_that_are_not_in_service_yet_are_waited_for(

@@ -81,7 +81,7 @@ class Place:
 
     async def until_came(self, name: str, times: int = 1) -> list[Event]:
         """Wait for so many events of that name and give all that arrived, engagement too."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: [event["name"] for event in self.events].count(name) >= times)
         return self.events
 
@@ -94,7 +94,7 @@ class Place:
 
     async def until(self, names: list[str]) -> list[Event]:
         """Wait until as many events arrived, give them, and fail if they are others."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: len(self.events) >= len(names))
         assert [event["name"] for event in self.events] == names
         return self.events

@@ -28,10 +28,10 @@ async def test_a_loaded_page_is_one_view_with_what_the_browser_knows(context: Br
     sent_at, timestamp = event.pop("sent_at"), event.pop("timestamp")
     assert isinstance(sent_at, int)
     assert isinstance(timestamp, int)
-    assert 0 <= sent_at - timestamp < 5_000
+    assert 0 <= sent_at - timestamp < 60_000
     id_ = uuid.UUID(str(event.pop("event_id")))
     assert (id_.version, id_.variant) == (7, uuid.RFC_4122)
-    assert abs((id_.int >> 80) - timestamp) < 1_000
+    assert abs((id_.int >> 80) - timestamp) < 10_000
     assert event == {
         "site_key": "sk_live_test",
         "name": "pageview",

@@ -159,13 +159,13 @@ async def test_every_other_column_of_what_is_kept_in_memory_is_told(control: Asy
 
 async def until_ended(changes: ControlChanges) -> None:
     """Wait until it knows that it is deaf."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while changes.read_version()[0] != -1:  # noqa: ASYNC110 (a state of the product, as below)
             await asyncio.sleep(0.001)
 
 
 async def until_heard(changes: ControlChanges) -> None:
     """Wait until it listens again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while changes.read_version()[0] == -1:  # noqa: ASYNC110 (which has no event to wait for)
             await asyncio.sleep(0.001)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.servers.postgres import PostgresServer
 
-PATIENCE = 10
+PATIENCE = 60
 LET_DIE = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
 
 on_postgres = pytest.mark.usefixtures("postgres")
@@ -29,6 +29,7 @@ on_postgres = pytest.mark.usefixtures("postgres")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schemas.control.leader.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("schemas.control.postgres_lock.PROBE_SECONDS", PATIENCE)  # a busy server is no lost leadership
 
 
 class Process:
