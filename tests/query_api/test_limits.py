@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
-import signal
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -281,8 +279,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
     valkey.start()
     limits = RequestLimits(valkey.url())
     assert all(await take_all(limits, PRO, 3))
-    assert valkey.pid is not None
-    os.kill(valkey.pid, signal.SIGSTOP)
+    valkey.pause()
     try:
         begun = asyncio.get_running_loop().time()
         answers = await asyncio.gather(*(limits.take(1, PRO) for _ in range(50)))
@@ -292,7 +289,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
         assert asyncio.get_running_loop().time() - begun < 5  # 20 turns of two that each waited would be 10
         assert all(allowed for _, allowed in answers)
     finally:
-        os.kill(valkey.pid, signal.SIGCONT)
+        valkey.resume()
     await limits.close()
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 POLL = 0.02
 USER_TICKS, SYSTEM_TICKS, STARTED = 10, 11, 18  # of the fields after the state, see proc_pid_stat(5)
+HALTED = "TtZX"  # states: stopped by a signal or a tracer, or ended
 
 
 class ServerDidNotStartError(Exception):
@@ -82,12 +83,23 @@ class ServerProcess(ABC):
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Halt it as it is (SIGSTOP): its connections stay open and nothing is answered; nothing if none runs."""
-        self._signal(signal.SIGSTOP)
+        """Halt it as it is (SIGSTOP): its connections stay open and nothing is answered; nothing if none runs.
+
+        All its threads have halted when this returns: on a busy machine they may run on for a while.
+        """
+        pid = self.pid
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + self.patience
+        while not is_halted(pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        self._signal(signal.SIGCONT)
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop and start on the same folder and port."""
@@ -147,11 +159,6 @@ class ServerProcess(ABC):
         self._end(signal.SIGKILL)
         return False
 
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid
-        if pid is not None:
-            os.kill(pid, number)
-
     def _end(self, how: signal.Signals) -> None:
         pid = self.pid
         if pid is None:
@@ -202,7 +209,7 @@ def read_start(pid: int) -> str:
     os.kill(pid, 0)
     if not Path(f"/proc/{pid}/stat").exists():  # not Linux
         return ""
-    state, *fields = _read_stat(pid)
+    state, *fields = _read_stat(Path(f"/proc/{pid}/stat"))
     if state == "Z":
         raise ProcessLookupError(pid)
     return fields[STARTED]
@@ -210,10 +217,20 @@ def read_start(pid: int) -> str:
 
 def read_cpu(pid: int) -> float:
     """Seconds of processor time that a process has taken so far; OSError when there is none, or off Linux."""
-    _state, *fields = _read_stat(pid)
+    _state, *fields = _read_stat(Path(f"/proc/{pid}/stat"))
     return (int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])) / os.sysconf("SC_CLK_TCK")
 
 
-def _read_stat(pid: int) -> Sequence[str]:
+def is_halted(pid: int) -> bool:
+    """Whether no thread of the process runs any more; True where there is none, and off Linux."""
+    threads = Path(f"/proc/{pid}/task")
+    if not threads.exists():
+        return True
+    with contextlib.suppress(OSError):  # one has ended while it was looked at
+        return all(_read_stat(thread / "stat")[0] in HALTED for thread in threads.iterdir())
+    return False
+
+
+def _read_stat(file: Path) -> Sequence[str]:
     """What stands behind the name of the program."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return file.read_text().rpartition(")")[2].split()
