@@ -135,7 +135,7 @@ class Sender:
         topics: dict[str, list[tuple[int, bytes]]] = {}
         for batch in batches:
             topics.setdefault(batch.topic, []).append((batch.partition, batch.data))
-        milliseconds = int(seconds * 1000)
+        milliseconds = int(seconds * 1000)  # of which half is left for those that are to be sent again
         limit = milliseconds if len(batches) == 1 else min(milliseconds // 2, TOGETHER_MS)
         request = ProduceRequest(None, ALL, limit, list(topics.items()))
         answer = await self._wire.ask(self._node, request, f"append {connection}", seconds)
