@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -86,11 +87,9 @@ class Product:
             assert self.process is not None
             if self.process.poll() is not None:
                 break
-            try:
+            with suppress(OSError):  # nobody listens yet
                 if self.get("/readyz")[0] == 200:
                     return
-            except OSError:  # nobody listens yet
-                pass
             time.sleep(0.02)
         message = f"not ready, exit code {self.process and self.process.poll()}: {self.read_log()[-3000:]}"
         raise ProductError(message)

@@ -279,6 +279,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
     valkey.start()
     limits = RequestLimits(valkey.url())
     assert all(await take_all(limits, PRO, 3))
+    assert valkey.pid is not None
     valkey.pause()
     try:
         begun = asyncio.get_running_loop().time()

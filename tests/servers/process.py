@@ -85,14 +85,19 @@ class ServerProcess(ABC):
     def pause(self) -> None:
         """Halt it as it is (SIGSTOP): its connections stay open and nothing is answered; nothing if none runs.
 
-        All its threads have halted when this returns: on a busy machine they may run on for a while.
+        All its threads have halted when this returns: on a busy machine they may run on for a while. TimeoutError when
+        they do not, and then it goes on.
         """
         pid = self.pid
         if pid is None:
             return
         os.kill(pid, signal.SIGSTOP)
         deadline = time.monotonic() + self.patience
-        while not is_halted(pid) and time.monotonic() < deadline:
+        while not is_halted(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGCONT)
+                message = f"{self.name} ({pid}) did not halt within {self.patience:g} s"
+                raise TimeoutError(message)
             time.sleep(0.001)
 
     def resume(self) -> None:
